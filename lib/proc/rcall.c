@@ -1,0 +1,227 @@
+#include "proc/rcall.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { SCAN_CHUNK = 1 << 20, SYSCALL_STOP = SIGTRAP | 0x80, BUDGET_NS = 1000000000 };
+
+static bool scan_map(const struct arch *arch, int mem_fd, const struct map *m, uint8_t *buf,
+		     struct arch_gadgets *g)
+{
+	for (raddr_t at = m->start; at < m->end; at += SCAN_CHUNK - 16) {
+		size_t want = m->end - at < SCAN_CHUNK ? (size_t)(m->end - at) : SCAN_CHUNK;
+		ssize_t n = pread(mem_fd, buf, want, (off_t)at);
+
+		if (n <= 0)
+			return false;
+		if (arch->gadgets_scan(buf, (size_t)n, at, g))
+			return true;
+	}
+	return false;
+}
+
+int rcall_find_gadgets(const struct arch *arch, int mem_fd, const struct maps *maps,
+		       struct arch_gadgets *ret, struct err *e)
+{
+	uint8_t *buf = malloc(SCAN_CHUNK);
+	bool found = false;
+
+	*ret = (struct arch_gadgets){0};
+	if (buf == NULL)
+		return err_set(e, ERR_NOMEM, "looking for gadgets");
+	for (size_t i = maps->n; i-- > 0 && !found;) { /* the C library lies high */
+		const struct map *m = &maps->v[i];
+
+		if (m->x && !m->w && m->inode != 0)
+			found = scan_map(arch, mem_fd, m, buf, ret);
+	}
+	free(buf);
+	if (!found)
+		return err_set(e, ERR_UNSUPPORTED,
+			       "its C library has no system call or signal return that could be used");
+	return 0;
+}
+
+static char thread_state(pid_t pid, pid_t tid)
+{
+	char path[64], text[512], *paren;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", pid, tid);
+	FILE *f = fopen(path, "re");
+	if (f == NULL)
+		return 0;
+	size_t n = fread(text, 1, sizeof(text) - 1, f);
+	fclose(f);
+	text[n] = 0;
+	paren = strrchr(text, ')');
+	return paren && paren[1] ? paren[2] : 0;
+}
+
+pid_t rcall_pick_thread(pid_t pid)
+{
+	char path[32];
+	struct dirent *d;
+	pid_t best = pid;
+
+	if (thread_state(pid, pid) == 'S')
+		return pid;
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	DIR *dir = opendir(path);
+	while (dir != NULL && (d = readdir(dir)) != NULL) {
+		pid_t tid = (pid_t)strtol(d->d_name, NULL, 10);
+
+		if (tid > 0 && thread_state(pid, tid) == 'S') {
+			best = tid;
+			break;
+		}
+	}
+	if (dir != NULL)
+		closedir(dir);
+	return best;
+}
+
+/* A restartable sequence would be cut in two by our detour: its abort handler would not run. */
+static bool in_rseq(const struct rcall *c)
+{
+	struct {
+		uint64_t pointer;
+		uint32_t size, signature, flags, pad;
+	} cfg = {0};
+	uint64_t cs = 0;
+
+	if (ptrace(PTRACE_GET_RSEQ_CONFIGURATION, c->tid, (void *)sizeof(cfg), &cfg) <= 0 ||
+	    cfg.pointer == 0)
+		return false;
+	/* struct rseq: cpu_id_start, cpu_id, rseq_cs */
+	return pread(c->mem_fd, &cs, sizeof(cs), (off_t)(cfg.pointer + 8)) == sizeof(cs) && cs != 0;
+}
+
+/* The stack a frame goes to: one writable mapping that holds [lo, sp). */
+static bool stack_holds(const struct maps *maps, raddr_t lo, raddr_t sp)
+{
+	const struct map *m = maps_find(maps, lo);
+
+	return m != NULL && m->w && m->r && sp <= m->end;
+}
+
+int rcall_begin(struct rcall *c, struct tracee *t, pid_t tid, int mem_fd,
+		const struct arch_gadgets *g, const struct maps *maps, struct err *e)
+{
+	uint8_t frame[ARCH_XSTATE_MAX + 1024];
+	size_t i = tracee_find(t, tid);
+
+	*c = (struct rcall){.t = t, .tid = tid, .mem_fd = mem_fd, .gadgets = *g};
+	c->orig = t->v[i].regs;
+	if (t->v[i].at.compat)
+		return err_set(e, ERR_UNSUPPORTED, "thread %d runs 32-bit code", tid);
+	if (in_rseq(c))
+		return err_set(e, ERR_RANGE, "thread %d is inside a restartable sequence", tid);
+	if (ptrace(PTRACE_GETSIGMASK, tid, (void *)sizeof(c->sigmask), &c->sigmask) == -1)
+		return err_sys(e, ERR_SYS, "thread %d: reading its signal mask", tid);
+	ssize_t len = t->arch->sigframe_build(tid, &c->orig, c->sigmask, g, frame, sizeof(frame),
+					      &c->sp, e);
+	if (len == -1)
+		return -1;
+	c->scratch = (c->sp - 128 - RCALL_SCRATCH) & ~15ull;
+	if (!stack_holds(maps, c->scratch - 1024, t->v[i].at.sp))
+		return err_set(e, ERR_RANGE, "thread %d has too little stack left", tid);
+	if (pwrite(mem_fd, frame, (size_t)len, (off_t)c->sp) != len)
+		return err_sys(e, ERR_SYS, "thread %d: writing to its stack", tid);
+	return 0;
+}
+
+raddr_t rcall_put(struct rcall *c, const void *bytes, size_t len)
+{
+	if (len > RCALL_SCRATCH ||
+	    pwrite(c->mem_fd, bytes, len, (off_t)c->scratch) != (ssize_t)len)
+		return 0;
+	return c->scratch;
+}
+
+/* Let the thread run to its next system call stop. Whatever else it reports on the way (the trap of
+ * an interrupt that was still due) is passed over: every signal is blocked by now. */
+static int to_syscall_stop(struct rcall *c, struct err *e)
+{
+	int status;
+
+	for (;;) {
+		if (ptrace(PTRACE_SYSCALL, c->tid, NULL, NULL) == -1)
+			return err_set(e, ERR_GONE, "thread %d is gone", c->tid);
+		if (tracee_wait(c->t, c->tid, &status, e) == -1)
+			return -1;
+		if (WSTOPSIG(status) == SYSCALL_STOP)
+			return 0;
+		if (status >> 16 == 0)
+			return err_set(e, ERR_FAILED, "thread %d got signal %d in a remote call",
+				       c->tid, WSTOPSIG(status));
+	}
+}
+
+static int arm(struct rcall *c, struct err *e)
+{
+	const uint64_t all = ~(1ull << (SIGTRAP - 1));
+
+	if (c->armed)
+		return 0;
+	if (ptrace(PTRACE_SETOPTIONS, c->tid, NULL,
+		   (void *)(long)(PTRACE_O_TRACESYSGOOD |
+				  (c->t->suspend_seccomp ? PTRACE_O_SUSPEND_SECCOMP : 0))) == -1)
+		return err_sys(e, ERR_SYS, "thread %d: ptrace options", c->tid);
+	if (ptrace(PTRACE_SETSIGMASK, c->tid, (void *)sizeof(all), &all) == -1)
+		return err_sys(e, ERR_SYS, "thread %d: blocking signals", c->tid);
+	c->armed = true;
+	return 0;
+}
+
+int rcall_syscall(struct rcall *c, long nr, const uint64_t args[6], long *ret, struct err *e)
+{
+	struct arch_regs regs;
+	struct arch_where at;
+
+	/* Registers first: from then on the frame restores the mask, too, if we die. */
+	c->t->arch->syscall_setup(&c->orig, &c->gadgets, c->sp, nr, args, &regs);
+	if (c->t->arch->regs_set(c->tid, &regs, e) == -1 || arm(c, e) == -1)
+		return -1;
+	c->t->deadline_ns = tracee_now_ns() + BUDGET_NS;
+	if (to_syscall_stop(c, e) == -1 || to_syscall_stop(c, e) == -1 ||
+	    c->t->arch->regs_get(c->tid, &regs, e) == -1)
+		return -1;
+	c->t->arch->where(&regs, &at);
+	*ret = at.syscall_ret;
+	return 0;
+}
+
+int rcall_checked(struct rcall *c, const char *what, long nr, const uint64_t args[6],
+		  uint64_t *ret, struct err *e)
+{
+	long got;
+
+	if (rcall_syscall(c, nr, args, &got, e) == -1)
+		return err_prefix(e, "%s in the target", what);
+	if (got < 0 && got > -4096) {
+		errno = (int)-got;
+		err_sys(e, ERR_FAILED, "%s in the target", what);
+		e->code = ERR_FAILED; /* the kernel refused the target, not us */
+		return -1;
+	}
+	if (ret != NULL)
+		*ret = (uint64_t)got;
+	return 0;
+}
+
+int rcall_end(struct rcall *c, struct err *e)
+{
+	/* The mask first: if we die between the two, the frame brings back the same mask. */
+	if (c->armed &&
+	    ptrace(PTRACE_SETSIGMASK, c->tid, (void *)sizeof(c->sigmask), &c->sigmask) == -1)
+		return err_sys(e, ERR_GONE, "thread %d: restoring its signal mask", c->tid);
+	c->armed = false;
+	return c->t->arch->regs_set(c->tid, &c->orig, e);
+}
