@@ -16,6 +16,8 @@ void mp_move(uint64_t from, uint64_t to);
 #define COLD	      static __attribute__((noinline, cold))
 #define UNLIKELY(x)   __builtin_expect(!!(x), 0)
 
+enum { TOUCH = 65536 / sizeof(struct mp_unit) }; /* fault_around_bytes, kernel mm/memory.c */
+
 ALWAYS_INLINE uint64_t load64(uint64_t addr)
 {
 	return *(const volatile uint64_t *)addr;
@@ -130,11 +132,16 @@ ALWAYS_INLINE void ring_commit(struct mp_unit *u, uint64_t pos, uint64_t head)
 	__atomic_store_n(&u->head, head | lap << 8, __ATOMIC_RELEASE);
 }
 
-/* The reader's core owns the lines ahead of us: ask for them before they are needed, or the next
- * reservation would wait for our stores. */
+/*
+ * The reader's core owns the lines ahead of us: ask for them before they are needed, or our stores
+ * pile up behind them. Pages are new to this process on the first lap: a read lets the kernel map
+ * the 64 KiB around it at once, a write only its own page.
+ */
 ALWAYS_INLINE void ring_prefetch(uint64_t pos)
 {
 	__builtin_prefetch(ring_unit(pos + 24), 1);
+	if (UNLIKELY((pos & (TOUCH - 1)) < 2))
+		(void)load64((uint64_t)ring_unit((pos & ~(uint64_t)(TOUCH - 1)) + TOUCH));
 }
 
 /* -- frames ---------------------------------------------------------------------------------- */

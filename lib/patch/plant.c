@@ -14,7 +14,6 @@
 enum {
 	STOP_BUDGET_MS = 50,
 	PLACE_TRIES = 5,     /* the target may map something where we wanted to */
-	SAFE_TRIES = 50,
 	RETRY_NS = 2000000,
 };
 
@@ -37,25 +36,6 @@ static void pause_between_tries(void)
 }
 
 /* -- one thread held ------------------------------------------------------------------------- */
-
-/* Stop a thread that can run remote calls. One in a restartable sequence, or with a nearly full
- * stack, is let go and asked again a moment later. */
-static int hold_thread(struct attempt *a, struct err *e)
-{
-	for (unsigned tries = 0;; tries++) {
-		pid_t tid = rcall_pick_thread(a->req->pid);
-		size_t i;
-
-		a->held_ns = tracee_now_ns();
-		if (tracee_stop_one(&a->t, tid, STOP_BUDGET_MS, &i, e) == 0 &&
-		    rcall_begin(&a->rc, &a->t, tid, a->req->mem_fd, &a->gadgets, &a->maps, e) == 0)
-			return 0;
-		tracee_release_all(&a->t);
-		if ((e->code != ERR_RANGE && e->code != ERR_TIMEOUT) || tries == SAFE_TRIES)
-			return -1;
-		pause_between_tries();
-	}
-}
 
 static void write_identity(const struct attempt *a, struct mp_shm *shm)
 {
@@ -226,7 +206,7 @@ static int plant_once(struct attempt *a, struct err *e)
 	    stub_place(a->req, &a->maps, &a->stub, e) == -1 ||
 	    stub_build(a->req, &a->stub, e) == -1)
 		return -1;
-	if (hold_thread(a, e) == -1)
+	if (rcall_hold(&a->rc, &a->t, a->req->mem_fd, &a->gadgets, &a->maps, &a->held_ns, e) == -1)
 		return -1;
 	int ret = map_all(a, e) == 0 && write_stub(a, e) == 0 ? patch_text(a, e) : -1;
 	if (ret == -1 && e->code != ERR_DIRTY && e->code != ERR_GONE)

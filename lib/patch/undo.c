@@ -26,8 +26,6 @@ struct undoing {
 	struct maps maps;
 	struct arch_gadgets gadgets;
 	struct rcall rc;
-	uint64_t start_ns;
-	bool reverted;
 };
 
 static void pause_between_tries(unsigned tries)
@@ -35,21 +33,6 @@ static void pause_between_tries(unsigned tries)
 	long ns = (long)RETRY_MIN_NS << (tries < 6 ? tries : 6);
 
 	nanosleep(&(struct timespec){.tv_nsec = ns < RETRY_MAX_NS ? ns : RETRY_MAX_NS}, NULL);
-}
-
-/* Prepare remote calls on any of the stopped threads, those that sleep in the kernel first. */
-static int pick_worker(struct undoing *u, struct err *e)
-{
-	err_set(e, ERR_RANGE, "no thread can run remote calls");
-	for (int asleep = 1; asleep >= 0; asleep--) {
-		for (size_t i = 0; i < u->t.n; i++) {
-			if (u->t.v[i].at.in_syscall == asleep &&
-			    rcall_begin(&u->rc, &u->t, u->t.v[i].tid, u->req->mem_fd, &u->gadgets,
-					&u->maps, e) == 0)
-				return 0;
-		}
-	}
-	return -1;
 }
 
 /* All stopped, nobody in our code: put the text back. Returns 0; 1 not a safe moment; -1 and e. */
@@ -64,15 +47,32 @@ static int revert_text(struct undoing *u, struct err *e)
 	if (j->stub != 0)
 		ret = safepoint_reach(&u->t, u->req->mem, &u->maps, &u->gadgets, &stub, 1,
 				      STOP_BUDGET_MS, e);
-	if (ret == 0 && pick_worker(u, e) == -1)
-		ret = e->code == ERR_RANGE ? 1 : -1;
-	if (ret == 0 && u->req->at_stop != NULL && !u->reverted)
+	if (ret == 0 && u->req->at_stop != NULL)
 		ret = u->req->at_stop(u->req->ctx, &u->t, e);
-	if (ret == 0) {
+	if (ret == 0)
 		ret = patchset_revert(&j->words, &u->t, &u->out->words, e);
-		u->reverted = true;
-	}
 	return ret;
+}
+
+static int restore_text(struct undoing *u, struct err *e)
+{
+	int ret;
+
+	for (unsigned tries = 0;; tries++) {
+		uint64_t start = tracee_now_ns();
+
+		ret = revert_text(u, e);
+		tracee_release_all(&u->t);
+		u->out->pause_us = (tracee_now_ns() - start) / 1000;
+		if (ret != 1)
+			return ret;
+		if (tries == TRIES)
+			return err_set(e, ERR_DIRTY,
+				       "a thread of %d never left our code; it stays patched",
+				       u->req->pid);
+		u->out->retries++;
+		pause_between_tries(tries);
+	}
 }
 
 static bool is_ours(const struct undoing *u, raddr_t at, const char *name)
@@ -150,24 +150,19 @@ static int remove_mappings(struct undoing *u, struct err *e)
 	return close_leftover(u, e);
 }
 
-static int undo_once(struct undoing *u, struct err *e)
+/* Nobody can get into our code any more: one thread takes the mappings away. */
+static int clear_mappings(struct undoing *u, struct err *e)
 {
 	struct err ignored;
-	int ret;
+	uint64_t start;
 
-	u->start_ns = tracee_now_ns();
-	ret = revert_text(u, e);
-	if (ret != 0) {
-		tracee_release_all(&u->t);
-		return ret;
-	}
-	tracee_release_others(&u->t, u->rc.tid);
-	u->out->pause_us = (tracee_now_ns() - u->start_ns) / 1000;
-	ret = remove_mappings(u, e);
+	if (rcall_hold(&u->rc, &u->t, u->req->mem_fd, &u->gadgets, &u->maps, &start, e) == -1)
+		return -1;
+	int ret = remove_mappings(u, e);
 	if (rcall_end(&u->rc, ret == 0 ? e : &ignored) == -1)
 		ret = -1;
 	tracee_release_all(&u->t);
-	u->out->hold_us = (tracee_now_ns() - u->start_ns) / 1000;
+	u->out->hold_us = (tracee_now_ns() - start) / 1000 + u->out->pause_us;
 	return ret;
 }
 
@@ -181,18 +176,15 @@ int undo(const struct undo_req *req, struct undo_result *ret, struct err *e)
 		return -1;
 	tracee_init(&u.t, req->pid, req->arch);
 	u.t.suspend_seccomp = req->suspend_seccomp;
-	if (rcall_find_gadgets(req->arch, req->mem_fd, &u.maps, &u.gadgets, e) == 0) {
-		for (unsigned i = 0; (got = undo_once(&u, e)) == 1 && i < TRIES; i++) {
-			ret->retries++;
-			pause_between_tries(i);
-		}
+	if (rcall_find_gadgets(req->arch, req->mem_fd, &u.maps, &u.gadgets, e) == 0 &&
+	    restore_text(&u, e) == 0) {
+		if (req->between != NULL)
+			req->between(req->ctx);
+		got = clear_mappings(&u, e);
 	}
 	tracee_deinit(&u.t);
 	maps_deinit(&u.maps);
-	if (got == 1)
-		return err_set(e, ERR_DIRTY, "a thread of %d never left our code; it stays patched",
-			       req->pid);
-	if (got == -1 && e->code != ERR_GONE && e->code != ERR_DIRTY) {
+	if (got == -1 && e->code != ERR_GONE) {
 		e->code = ERR_DIRTY;
 		err_remedy(e, "memprof detach %d", req->pid);
 	}

@@ -21,11 +21,15 @@ struct undo_req {
 	/* Called with all threads stopped and none of them in our code, before the words are put
 	 * back: the figures to end with. May be NULL. */
 	int (*at_stop)(void *ctx, const struct tracee *t, struct err *e);
+	/* Called when the text is the file's again and all threads run: the last chance to read the
+	 * ring before it is unmapped. May be NULL. */
+	void (*between)(void *ctx);
 	void *ctx;
 };
 
 struct undo_result {
-	uint64_t pause_us, hold_us;
+	uint64_t pause_us; /* all threads stopped, in the try that worked */
+	uint64_t hold_us;  /* the thread that ran remote calls: pause_us and the time it was held */
 	size_t words;	 /* put back */
 	size_t mappings; /* removed */
 	unsigned retries; /* times a thread was in the way */

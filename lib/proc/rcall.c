@@ -8,9 +8,17 @@
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { SCAN_CHUNK = 1 << 20, SYSCALL_STOP = SIGTRAP | 0x80, BUDGET_NS = 1000000000 };
+enum {
+	SCAN_CHUNK = 1 << 20,
+	SYSCALL_STOP = SIGTRAP | 0x80,
+	BUDGET_NS = 1000000000, /* for one call */
+	HOLD_BUDGET_MS = 50,
+	HOLD_TRIES = 50,
+	HOLD_RETRY_NS = 2000000,
+};
 
 static bool scan_map(const struct arch *arch, int mem_fd, const struct map *m, uint8_t *buf,
 		     struct arch_gadgets *g)
@@ -135,6 +143,24 @@ int rcall_begin(struct rcall *c, struct tracee *t, pid_t tid, int mem_fd,
 	if (pwrite(mem_fd, frame, (size_t)len, (off_t)c->sp) != len)
 		return err_sys(e, ERR_SYS, "thread %d: writing to its stack", tid);
 	return 0;
+}
+
+int rcall_hold(struct rcall *c, struct tracee *t, int mem_fd, const struct arch_gadgets *g,
+	       const struct maps *maps, uint64_t *since_ns, struct err *e)
+{
+	for (unsigned tries = 0;; tries++) {
+		pid_t tid = rcall_pick_thread(t->pid);
+		size_t i;
+
+		*since_ns = tracee_now_ns();
+		if (tracee_stop_one(t, tid, HOLD_BUDGET_MS, &i, e) == 0 &&
+		    rcall_begin(c, t, tid, mem_fd, g, maps, e) == 0)
+			return 0;
+		tracee_release_all(t);
+		if ((e->code != ERR_RANGE && e->code != ERR_TIMEOUT) || tries == HOLD_TRIES)
+			return -1;
+		nanosleep(&(struct timespec){.tv_nsec = HOLD_RETRY_NS}, NULL);
+	}
 }
 
 raddr_t rcall_put(struct rcall *c, const void *bytes, size_t len)

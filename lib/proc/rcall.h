@@ -38,6 +38,14 @@ pid_t rcall_pick_thread(pid_t pid);
 int rcall_begin(struct rcall *c, struct tracee *t, pid_t tid, int mem_fd,
 		const struct arch_gadgets *g, const struct maps *maps, struct err *e);
 
+/*
+ * Stop a thread of the tracee that can run remote calls, and prepare it: rcall_pick_thread,
+ * tracee_stop_one, rcall_begin, again a moment later as long as that thread can't be used.
+ * *since_ns: when it was asked to stop. e: as those; ERR_TIMEOUT, ERR_RANGE when no try worked.
+ */
+int rcall_hold(struct rcall *c, struct tracee *t, int mem_fd, const struct arch_gadgets *g,
+	       const struct maps *maps, uint64_t *since_ns, struct err *e);
+
 /* Put bytes into the scratch space; returns their address in the tracee, or 0. */
 raddr_t rcall_put(struct rcall *c, const void *bytes, size_t len);
 

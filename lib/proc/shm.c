@@ -87,6 +87,13 @@ void shm_populate(struct shm *s)
 		errno = 0;
 }
 
+void shm_discard(struct shm *s, size_t from)
+{
+	/* Best effort: a kernel that refuses only makes the unmapping slower. */
+	if (madvise((char *)s->local + from, s->len - from, MADV_REMOVE) == -1)
+		errno = 0;
+}
+
 void shm_deinit(struct shm *s)
 {
 	if (s->local != NULL)

@@ -26,6 +26,10 @@ int shm_close_remote(struct rcall *c, struct shm *s, struct err *e);
 /* Have the pages allocated and charged to us, not to the target. */
 void shm_populate(struct shm *s);
 
+/* Give all pages from offset `from` back, on both sides, at our expense: unmapping a ring that was
+ * written to would otherwise take the target's thread milliseconds. */
+void shm_discard(struct shm *s, size_t from);
+
 void shm_deinit(struct shm *s); /* unmaps here; the tracee's side is the caller's */
 
 #endif
