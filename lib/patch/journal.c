@@ -39,7 +39,7 @@ static uint64_t checksum(const struct page *p)
 	return h;
 }
 
-int journal_encode(const struct journal *j, uint8_t out[JOURNAL_PAGE], struct err *e)
+int journal_encode(const struct journal *j, uint8_t page[JOURNAL_PAGE], struct err *e)
 {
 	struct page p = {
 	    .magic = JOURNAL_MAGIC,
@@ -69,8 +69,8 @@ int journal_encode(const struct journal *j, uint8_t out[JOURNAL_PAGE], struct er
 		memcpy(p.v[i].new, w->new, HOOK_WORD);
 	}
 	p.checksum = checksum(&p);
-	memset(out, 0, JOURNAL_PAGE);
-	memcpy(out, &p, sizeof(p));
+	memset(page, 0, JOURNAL_PAGE);
+	memcpy(page, &p, sizeof(p));
 	return 0;
 }
 

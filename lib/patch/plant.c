@@ -110,12 +110,14 @@ static int write_stub(struct attempt *a, struct err *e)
 	uint8_t *seen;
 	int ret = -1;
 
+	if (s->len == 0)
+		return err_set(e, ERR_FAILED, "there is no stub page to write");
 	for (size_t i = 0; i < s->len; i += 8) {
 		if (memcmp(s->bytes + i, zero, 8) != 0 &&
 		    tracee_poke(&a->t, s->at + i, s->bytes + i, 8, e) == -1)
 			return -1;
 	}
-	seen = malloc(s->len);
+	seen = calloc(1, s->len);
 	if (seen == NULL)
 		return err_set(e, ERR_NOMEM, "verifying the stub page");
 	if (mem_read(a->req->mem, s->at, seen, s->len, e) == 0) {

@@ -10,7 +10,7 @@ enum { CTL_LEN = 4096, MIN_ADDR = 0x10000 };
 
 static size_t blob_size(void)
 {
-	return (size_t)(mp_blob_end - mp_blob);
+	return (uintptr_t)mp_blob_end - (uintptr_t)mp_blob;
 }
 
 static size_t page_up(const struct arch *arch, size_t n)

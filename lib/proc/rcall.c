@@ -216,8 +216,11 @@ int rcall_syscall(struct rcall *c, long nr, const uint64_t args[6], long *ret, s
 	if (c->t->arch->regs_set(c->tid, &regs, e) == -1 || arm(c, e) == -1)
 		return -1;
 	c->t->deadline_ns = tracee_now_ns() + BUDGET_NS;
-	if (to_syscall_stop(c, e) == -1 || to_syscall_stop(c, e) == -1 ||
-	    c->t->arch->regs_get(c->tid, &regs, e) == -1)
+	for (unsigned stop = 0; stop < 2; stop++) { /* on its way in, and out */
+		if (to_syscall_stop(c, e) == -1)
+			return -1;
+	}
+	if (c->t->arch->regs_get(c->tid, &regs, e) == -1)
 		return -1;
 	c->t->arch->where(&regs, &at);
 	*ret = at.syscall_ret;

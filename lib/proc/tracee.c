@@ -237,15 +237,13 @@ static int wait_pass(struct tracee *t, struct err *e)
 	for (size_t i = 0; i < t->n;) {
 		struct thread *th = &t->v[i];
 
-		if (th->stopped) {
+		if (th->stopped ||
+		    (wait_event_stop(t, th->tid, e) == 0 && thread_read(t, th, e) == 0))
 			i++;
-		} else if (wait_event_stop(t, th->tid, e) == 0 && thread_read(t, th, e) == 0) {
-			i++;
-		} else if (e->code == ERR_GONE) {
+		else if (e->code == ERR_GONE)
 			t->v[i] = t->v[--t->n];
-		} else {
+		else
 			return -1;
-		}
 	}
 	return 0;
 }

@@ -106,9 +106,9 @@ static bool proven_by_store(const struct site_flow *f, size_t i, const struct ne
 		*reg = o->base;
 		return true;
 	}
-	for (uint8_t r = 0; r < ARCH_REGS; r++)
-		if (r != REG_SP && site_flow_value(f, join, i, r) == value) {
-			*reg = r;
+	for (unsigned r = 0; r < ARCH_REGS; r++)
+		if (r != REG_SP && site_flow_value(f, join, i, (uint8_t)r) == value) {
+			*reg = (uint8_t)r;
 			return true;
 		}
 	return false;
@@ -150,9 +150,9 @@ static bool used_as_object(const struct site_flow *f, size_t i, uint8_t reg)
 static bool proven_by_use(const struct site_flow *f, size_t i, const struct new_object *o,
 			  uint8_t *reg)
 {
-	for (uint8_t r = 0; r < ARCH_REGS; r++)
-		if (r != REG_SP && o->at_site.id[r] == o->value && used_as_object(f, i, r)) {
-			*reg = r;
+	for (unsigned r = 0; r < ARCH_REGS; r++)
+		if (r != REG_SP && o->at_site.id[r] == o->value && used_as_object(f, i, (uint8_t)r)) {
+			*reg = (uint8_t)r;
 			return true;
 		}
 	return false;

@@ -187,6 +187,8 @@ int attach_start(pid_t pid, const struct attach_opts *o, struct attach **ret, st
 		return -1;
 	}
 	shm_populate(&a->planted.shm);
+	text_destroy(a->target.text); /* tens of megabytes, and the plan is made */
+	a->target.text = NULL;
 	a->last_alive_ns = a->last_refresh_ns = a->start_ns;
 	a->idle_us = IDLE_MIN_US;
 	*ret = a;

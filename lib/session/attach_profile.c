@@ -45,7 +45,8 @@ static const char *keep(struct owner *o, const char *s)
 		o->failed = true;
 		return "";
 	}
-	return o->v[o->n++] = copy;
+	o->v[o->n] = copy;
+	return o->v[o->n++];
 }
 
 struct building {
@@ -194,8 +195,8 @@ static void note_limits(struct building *b)
 		note(b, "the heap was compacted and moves could not be followed: the live figures "
 			"are void");
 	if (a->ring.corrupt + a->ring.abandoned > 0)
-		note(b, "%llu records were unreadable", (unsigned long long)(a->ring.corrupt +
-								      a->ring.abandoned));
+		note(b, "%" PRIu64 " records were unreadable",
+		     a->ring.corrupt + a->ring.abandoned);
 	if (tot.untracked > 0)
 		note(b, "%llu objects were counted but not followed: memory limit of the live table",
 		     (unsigned long long)tot.untracked);

@@ -100,7 +100,7 @@ static int permission_error(const struct target *t, struct err *e)
 		err_set(e, ERR_PERM, "%d may not be traced by this user (not dumpable, or a policy "
 			"such as yama's ptrace_scope)", t->pid);
 	}
-	return err_remedy(e, "sudo memprof ... %d, or give memprof CAP_SYS_PTRACE", t->pid);
+	return err_remedy(e, "run memprof as root (sudo), or give it CAP_SYS_PTRACE");
 }
 
 static int open_memory(struct target *t, struct err *e)

@@ -62,6 +62,7 @@ void names_deinit(struct names *n)
 
 	HASH_ITER(hh, n->table, name, next)
 	{
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): uthash walks by its own links */
 		HASH_DEL(n->table, name);
 		free(name);
 	}

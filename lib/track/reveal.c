@@ -24,9 +24,10 @@ struct reveal {
 
 static uint32_t site_for(struct reveal *r, uint32_t id, raddr_t klass)
 {
-	struct revealed_key key = {id, klass};
+	struct revealed_key key = {.id = id, .klass = klass};
 	struct revealed *s;
 
+	/* NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): all of key is set */
 	HASH_FIND(hh, r->table, &key, sizeof(key), s);
 	if (s != NULL)
 		return s->to;
@@ -103,6 +104,7 @@ void track_reveal(struct track *t)
 		batch_reveal(r);
 	HASH_ITER(hh, r->table, s, next)
 	{
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): uthash walks by its own links */
 		HASH_DEL(r->table, s);
 		free(s);
 	}
