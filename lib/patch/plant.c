@@ -199,14 +199,21 @@ static int patch_text(struct attempt *a, struct err *e)
 
 /* -- the whole ------------------------------------------------------------------------------- */
 
-static int plant_once(struct attempt *a, struct err *e)
+static int prepare(struct attempt *a, struct err *e)
 {
-	struct err ignored;
-
 	if (maps_read(a->req->pid, a->req->pid, &a->maps, e) == -1 ||
 	    rcall_find_gadgets(a->req->arch, a->req->mem_fd, &a->maps, &a->gadgets, e) == -1 ||
 	    stub_place(a->req, &a->maps, &a->stub, e) == -1 ||
 	    stub_build(a->req, &a->stub, e) == -1)
+		return -1;
+	return 0;
+}
+
+static int plant_once(struct attempt *a, struct err *e)
+{
+	struct err ignored;
+
+	if (prepare(a, e) == -1)
 		return -1;
 	if (rcall_hold(&a->rc, &a->t, a->req->mem_fd, &a->gadgets, &a->maps, &a->held_ns, e) == -1)
 		return -1;
@@ -243,4 +250,15 @@ int plant(const struct plant_req *req, struct planted *ret, struct err *e)
 			return -1;
 		pause_between_tries();
 	}
+}
+
+int plant_rehearse(const struct plant_req *req, raddr_t *stub, struct err *e)
+{
+	struct attempt a = {.req = req};
+	int ret = prepare(&a, e);
+
+	*stub = a.stub.at;
+	stub_deinit(&a.stub);
+	maps_deinit(&a.maps);
+	return ret;
 }

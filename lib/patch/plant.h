@@ -45,6 +45,10 @@ struct planted {
 	unsigned threads;	/* stopped for the patch */
 };
 
+/* All that plant() does before its first stop: find the gadgets, choose the places, plan the hooks,
+ * build the bytes. Returns 0 and where the stub page would lie, or -1 and e as plant(). */
+int plant_rehearse(const struct plant_req *req, raddr_t *stub, struct err *e);
+
 /* Returns 0 and *ret, or -1 and e with the target as it was (ERR_DIRTY: it is not, and what is
  * left; ERR_BUSY, ERR_GONE, ERR_PERM as they come; ERR_FAILED no safe moment was found). */
 int plant(const struct plant_req *req, struct planted *ret, struct err *e);

@@ -148,6 +148,8 @@ int stub_build(const struct plant_req *req, struct stub *s, struct err *e)
 		goto fail;
 	return 0;
 fail:
+	if (e->code == ERR_RANGE) /* out of a jump's reach: so it will stay */
+		e->code = ERR_UNSUPPORTED;
 	stub_deinit(s);
 	return -1;
 }

@@ -86,39 +86,17 @@ static int at_start(void *ctx, const struct tracee *t, struct err *e)
 	return ruby_counters_read(&a->target.ruby, &a->begin, e);
 }
 
-static bool is_branch_target(const void *text, uint64_t vaddr)
-{
-	return text_is_target(text, vaddr);
-}
-
 static int plant_agent(struct attach *a, struct err *e)
 {
-	struct target *t = &a->target;
-	struct procfs_stat self;
+	struct plant_req req;
 	struct quiet q;
 
-	if (procfs_stat(getpid(), getpid(), &self, e) == -1)
+	if (target_plant_req(&a->target, &req, e) == -1)
 		return -1;
-	struct plant_req req = {
-	    .pid = t->pid,
-	    .starttime = t->starttime,
-	    .owner = getpid(),
-	    .owner_starttime = self.starttime,
-	    .arch = t->arch,
-	    .mem = &t->mem,
-	    .mem_fd = t->mem_fd,
-	    .suspend_seccomp = t->suspend_seccomp,
-	    .image = t->image,
-	    .bias = t->bias,
-	    .sites = &t->sites,
-	    .is_target = is_branch_target,
-	    .text = t->text,
-	    .ring_bytes = a->opts.ring_bytes,
-	    .at_stop = at_start,
-	    .ctx = a,
-	};
-	ruby_agent_config(&t->ruby, &req.config);
+	req.ring_bytes = a->opts.ring_bytes;
 	req.config.stale_tsc = (uint64_t)(STALE_NS / a->tick_ns);
+	req.at_stop = at_start;
+	req.ctx = a;
 	quiet_begin(&q);
 	int ret = plant(&req, &a->planted, e);
 	a->start_ns = tracee_now_ns();

@@ -1,5 +1,6 @@
 #include "session/check.h"
 
+#include "session/attach.h"
 #include "session/target.h"
 #include "util/escape.h"
 
@@ -80,6 +81,22 @@ static int fill_sites(const struct target *t, struct check_result *r, struct err
 	return 0;
 }
 
+/* Is there room for the stub page, and can all hooks be planned? */
+static int rehearse(const struct target *t, struct check_result *r, struct err *e)
+{
+	struct plant_req req;
+	raddr_t stub;
+
+	if (target_plant_req(t, &req, e) == -1)
+		return -1;
+	req.ring_bytes = ATTACH_RING_DEFAULT;
+	if (plant_rehearse(&req, &stub, e) == -1)
+		return -1;
+	note(r, "the stub page would go to %" PRIRA ", a ring of %d MiB beside it", stub,
+	     ATTACH_RING_DEFAULT >> 20);
+	return 0;
+}
+
 static void fill_facts(const struct target *t, struct check_result *r)
 {
 	const uint32_t from = t->layout->from, until = t->layout->until;
@@ -114,7 +131,8 @@ int check_run(pid_t pid, struct check_result *ret, struct err *e)
 	if (target_open(pid, &t, e) == -1)
 		return -1;
 	int got = target_check_unpatched(&t, e) == -1 || target_find_ruby(&t, e) == -1 ||
-			  target_check_sites(&t, e) == -1 || target_probe(&t, e) == -1
+			  target_check_sites(&t, e) == -1 || target_probe(&t, e) == -1 ||
+			  rehearse(&t, ret, e) == -1
 		      ? -1
 		      : fill_sites(&t, ret, e);
 	if (got == 0)

@@ -9,6 +9,7 @@
 #include "elf/image.h"
 #include "elf/maps.h"
 #include "mem/mem.h"
+#include "patch/plant.h"
 #include "proc/procfs.h"
 #include "ruby/ruby.h"
 
@@ -58,6 +59,10 @@ int target_check_sites(const struct target *t, struct err *e);
 
 /* True if the process is still the one that was opened, in the same address space. */
 bool target_is_alive(const struct target *t);
+
+/* What plant() needs to know of it, after target_probe. Borrows from t; ring_bytes, stale_tsc and the
+ * callback are the caller's to fill in. */
+int target_plant_req(const struct target *t, struct plant_req *ret, struct err *e);
 
 /* Bytes of the file behind a map of the target. For journal_judge. */
 int target_read_file(void *target, const struct map *m, uint64_t offset, void *buf, size_t len,

@@ -261,3 +261,33 @@ int target_check_sites(const struct target *t, struct err *e)
 	}
 	return 0;
 }
+
+static bool is_branch_target(const void *text, uint64_t vaddr)
+{
+	return text_is_target(text, vaddr);
+}
+
+int target_plant_req(const struct target *t, struct plant_req *ret, struct err *e)
+{
+	struct procfs_stat self;
+
+	if (procfs_stat(getpid(), getpid(), &self, e) == -1)
+		return -1;
+	*ret = (struct plant_req){
+	    .pid = t->pid,
+	    .starttime = t->starttime,
+	    .owner = getpid(),
+	    .owner_starttime = self.starttime,
+	    .arch = t->arch,
+	    .mem = &t->mem,
+	    .mem_fd = t->mem_fd,
+	    .suspend_seccomp = t->suspend_seccomp,
+	    .image = t->image,
+	    .bias = t->bias,
+	    .sites = &t->sites,
+	    .is_target = is_branch_target,
+	    .text = t->text,
+	};
+	ruby_agent_config(&t->ruby, &ret->config);
+	return 0;
+}
