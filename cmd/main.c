@@ -117,6 +117,7 @@ int main(int argc, char **argv)
 		return ERR_FAILED;
 	signal(SIGPIPE, SIG_IGN); /* a reader that leaves is an error to report, not our death */
 	int code = run(argc, argv, &e);
-	command_complain(&e);
+	if (code != 0) /* a retry that helped may have left its reason behind */
+		command_complain(&e);
 	return code;
 }

@@ -91,10 +91,16 @@ struct arch_where {
 	bool compat;	  /* a 32-bit code segment: we don't touch those */
 };
 
+enum { ARCH_RESTORERS = 16 };
+
 /* Gadgets found in the tracee's own executable maps; nothing is poked for a remote system call. */
 struct arch_gadgets {
 	raddr_t syscall_ret; /* syscall; ret */
-	raddr_t sigreturn;   /* rt_sigreturn through the C library's restorer */
+	raddr_t sigreturn;   /* rt_sigreturn through a C library's restorer */
+	/* All restorers there are (the dynamic linker has one, too): the first word of every signal
+	 * frame is one of them. */
+	raddr_t restorer[ARCH_RESTORERS];
+	unsigned nrestorers;
 };
 
 struct arch {
@@ -132,9 +138,9 @@ struct arch {
 	int (*regs_set)(pid_t tid, const struct arch_regs *regs, struct err *e);
 	void (*where)(const struct arch_regs *regs, struct arch_where *ret);
 
-	/* Find both gadgets in len bytes of executable memory that lie at addr; keeps what was
-	 * found earlier. True when both are known. */
-	bool (*gadgets_scan)(const uint8_t *bytes, size_t len, raddr_t addr,
+	/* Find gadgets in len bytes of executable memory that lie at addr; adds to what was found
+	 * earlier. */
+	void (*gadgets_scan)(const uint8_t *bytes, size_t len, raddr_t addr,
 			     struct arch_gadgets *g);
 
 	/*
@@ -153,7 +159,7 @@ struct arch {
 	void (*syscall_setup)(const struct arch_regs *orig, const struct arch_gadgets *g, raddr_t sp,
 			      long nr, const uint64_t args[6], struct arch_regs *ret);
 
-	/* Offset from a signal handler's return slot (a word equal to g->sigreturn) to the saved
+	/* Offset from a signal handler's return slot (a word equal to a restorer) to the saved
 	 * program counter, and to the saved stack pointer. */
 	size_t sigframe_pc_offset, sigframe_sp_offset;
 

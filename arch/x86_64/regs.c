@@ -74,15 +74,21 @@ uint64_t x86_ticks(void)
 	return __builtin_ia32_rdtsc();
 }
 
-bool x86_gadgets_scan(const uint8_t *bytes, size_t len, raddr_t addr, struct arch_gadgets *g)
+void x86_gadgets_scan(const uint8_t *bytes, size_t len, raddr_t addr, struct arch_gadgets *g)
 {
 	static const uint8_t call[] = {0x0f, 0x05, 0xc3};
 	static const uint8_t restorer[] = {0x48, 0xc7, 0xc0, 0x0f, 0x00, 0x00, 0x00, 0x0f, 0x05};
-	const uint8_t *p;
+	const uint8_t *p, *end = bytes + len;
 
 	if (!g->syscall_ret && (p = memmem(bytes, len, call, sizeof(call))) != NULL)
 		g->syscall_ret = addr + (raddr_t)(p - bytes);
-	if (!g->sigreturn && (p = memmem(bytes, len, restorer, sizeof(restorer))) != NULL)
-		g->sigreturn = addr + (raddr_t)(p - bytes);
-	return g->syscall_ret && g->sigreturn;
+	for (p = bytes; (p = memmem(p, (size_t)(end - p), restorer, sizeof(restorer))) != NULL; p++) {
+		raddr_t at = addr + (raddr_t)(p - bytes);
+
+		if (g->nrestorers < ARCH_RESTORERS &&
+		    (g->nrestorers == 0 || g->restorer[g->nrestorers - 1] != at))
+			g->restorer[g->nrestorers++] = at;
+	}
+	if (!g->sigreturn && g->nrestorers > 0)
+		g->sigreturn = g->restorer[0];
 }

@@ -79,7 +79,7 @@ int x86_regs_get(pid_t tid, struct arch_regs *ret, struct err *e);
 int x86_regs_set(pid_t tid, const struct arch_regs *regs, struct err *e);
 void x86_where(const struct arch_regs *regs, struct arch_where *ret);
 uint64_t x86_ticks(void);
-bool x86_gadgets_scan(const uint8_t *bytes, size_t len, raddr_t addr, struct arch_gadgets *g);
+void x86_gadgets_scan(const uint8_t *bytes, size_t len, raddr_t addr, struct arch_gadgets *g);
 ssize_t x86_sigframe_build(pid_t tid, const struct arch_regs *regs, uint64_t sigmask,
 			   const struct arch_gadgets *g, uint8_t *buf, size_t size, raddr_t *sp_ret,
 			   struct err *e);

@@ -61,7 +61,7 @@ COLD void ring_full(enum mp_event ev, uint64_t tail)
 	if (ctl->full_tsc == 0 || ctl->full_tail != tail) {
 		ctl->full_tail = tail;
 		ctl->full_tsc = now;
-	} else if (now - ctl->full_tsc > mp_config.stale_tsc && ctl->enabled) {
+	} else if ((int64_t)(now - ctl->full_tsc) > (int64_t)mp_config.stale_tsc && ctl->enabled) {
 		ctl->enabled = 0;
 		ctl->full_tsc = 0;
 		n->gave_up_tsc = now;
@@ -229,6 +229,9 @@ ALWAYS_INLINE uint64_t current_ec(void)
 COLD uint64_t thread_enter(uint64_t th)
 {
 	uint64_t *table = shm_head()->threads;
+
+	if (th == 0)
+		return 0;
 	uint32_t i = (uint32_t)((th >> 5) * 0x9e3779b97f4a7c15ull >> 54);
 
 	for (uint32_t probe = 0; probe < 8; probe++, i++) {
@@ -249,7 +252,7 @@ ALWAYS_INLINE uint64_t thread_number(uint64_t th)
 {
 	uint64_t last = ctl_page()->last_thread; /* read once: another thread may change it */
 
-	return (last >> 16) == th && th != 0 ? last & 0xffff : thread_enter(th);
+	return (last >> 16) == th ? last & 0xffff : thread_enter(th);
 }
 
 /* First Ruby frame at or above cfp; 0 when there is none. A frame is Ruby's if ep[0] says so; pc
@@ -288,7 +291,7 @@ COLD void find_caller(uint64_t cfp, uint64_t end, struct frame *f)
 ALWAYS_INLINE void find_birth(struct birth *b)
 {
 	const struct mp_ruby *r = &mp_config.ruby;
-	uint64_t ec = current_ec(), top, cfp, end;
+	uint64_t ec = current_ec(), top, cfp, stack, end;
 
 	b->top = b->caller = (struct frame){0, 0};
 	b->head = (load64(mp_config.gc_count) & 0xffff) << 48;
@@ -296,9 +299,10 @@ ALWAYS_INLINE void find_birth(struct birth *b)
 		return;
 	b->head |= thread_number(load64(ec + r->ec_thread)) << 32;
 	top = load64(ec + r->ec_cfp);
-	if (UNLIKELY(top == 0))
+	stack = load64(ec + r->ec_vm_stack);
+	if (UNLIKELY(top == 0 || stack == 0))
 		return;
-	end = load64(ec + r->ec_vm_stack) + 8 * load64(ec + r->ec_vm_stack_size) - r->cfp_size;
+	end = stack + 8 * load64(ec + r->ec_vm_stack_size) - r->cfp_size;
 	cfp = ruby_frame(top, end);
 	if (UNLIKELY(cfp == 0))
 		return;

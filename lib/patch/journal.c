@@ -1,6 +1,7 @@
 #include "patch/journal.h"
 
 #include "agent/abi.h"
+#include "proc/shm.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -164,15 +165,17 @@ static int judge_word(const struct patch *w, const struct maps *maps,
 	return 0;
 }
 
-/* A mapping of ours: there, of that size, and of the right kind; or not there at all. */
-static int judge_mapping(const struct maps *maps, raddr_t at, uint64_t len, bool x, bool file,
-			 const char *what, struct err *e)
+/* A mapping of ours: there, exactly so, and of the right kind; or not there at all. */
+static int judge_mapping(const struct maps *maps, raddr_t at, uint64_t len, bool x,
+			 const char *name, const char *what, struct err *e)
 {
 	const struct map *m = maps_find(maps, at);
 
 	if (at == 0 || m == NULL)
 		return 0;
-	if (m->start > at || m->end - at < len || m->x != x || (m->inode != 0) != file)
+	if (m->start != at || m->end - at != len || m->x != x ||
+	    (name[0] == 0 ? m->path[0] != 0 || m->inode != 0
+			  : strncmp(m->path, name, strlen(name)) != 0))
 		return err_set(e, ERR_BADDATA, "the journal's %s at %" PRIRA " is something else", what,
 			       at);
 	return 0;
@@ -183,9 +186,10 @@ int journal_judge(const struct journal *j, const struct maps *maps,
 				   size_t len, struct err *e),
 		  void *ctx, struct err *e)
 {
-	if (judge_mapping(maps, j->stub, j->stub_len, true, false, "stub page", e) == -1 ||
-	    judge_mapping(maps, j->ctl, j->ctl_len, false, false, "control page", e) == -1 ||
-	    judge_mapping(maps, j->shm, j->shm_len, false, true, "shared memory", e) == -1)
+	if (judge_mapping(maps, j->stub, j->stub_len, true, "", "stub page", e) == -1 ||
+	    judge_mapping(maps, j->ctl, j->ctl_len, false, "", "control page", e) == -1 ||
+	    judge_mapping(maps, j->shm, j->shm_len, false, "/memfd:" SHM_NAME " ", "shared memory",
+			  e) == -1)
 		return -1;
 	for (size_t i = 0; i < j->words.n; i++) {
 		if (judge_word(&j->words.v[i], maps, read_file, ctx, e) == -1)

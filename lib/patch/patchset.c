@@ -23,17 +23,33 @@ void patchset_deinit(struct patchset *ps)
 	*ps = (struct patchset){0};
 }
 
+/* Put one word back. Returns 1 written, 0 it holds the old bytes already, -1 and e. */
+static int revert_word(const struct patch *p, const struct tracee *t, struct err *e)
+{
+	if (tracee_poke_word(t, p->addr, p->new, p->old, e) == 0)
+		return 1;
+	if (e->code == ERR_CHANGED && tracee_poke_word(t, p->addr, p->old, p->old, e) == 0)
+		return 0;
+	if (e->code == ERR_CHANGED)
+		e->code = ERR_DIRTY;
+	return -1;
+}
+
 int patchset_apply(const struct patchset *ps, const struct tracee *t, struct err *e)
 {
 	for (size_t i = 0; i < ps->n; i++) {
 		const struct patch *p = &ps->v[i];
+		const struct patchset before = {.v = ps->v, .n = i};
+		size_t undone;
+		struct err again;
 
 		if (tracee_poke_word(t, p->addr, p->old, p->new, e) == 0)
 			continue;
-		size_t undone;
-		struct err again;
-		struct patchset done = {.v = ps->v, .n = i + 1};
-		if (patchset_revert(&done, t, &undone, &again) == -1 && e->code != ERR_GONE)
+		/* The word itself may have been written before its check failed; what somebody else
+		 * wrote there stays his. */
+		if (revert_word(p, t, &again) == -1 && again.code != ERR_DIRTY)
+			*e = again;
+		if (patchset_revert(&before, t, &undone, &again) == -1 && e->code != ERR_GONE)
 			*e = again;
 		return -1;
 	}
@@ -47,19 +63,14 @@ int patchset_revert(const struct patchset *ps, const struct tracee *t, size_t *u
 
 	*undone = 0;
 	for (size_t i = ps->n; i-- > 0;) {
-		const struct patch *p = &ps->v[i];
 		struct err why;
+		int got = revert_word(&ps->v[i], t, &why);
 
-		if (tracee_poke_word(t, p->addr, p->new, p->old, &why) == 0) {
-			++*undone;
-		} else if (why.code == ERR_CHANGED &&
-			   tracee_poke_word(t, p->addr, p->old, p->old, &why) == 0) {
-			continue; /* never written, or put back before */
-		} else {
+		if (got == -1) {
 			*e = why;
-			if (why.code == ERR_CHANGED)
-				e->code = ERR_DIRTY;
 			ret = -1;
+		} else {
+			*undone += (size_t)got;
 		}
 	}
 	return ret;

@@ -2,6 +2,7 @@
 
 #include "patch/safepoint.h"
 #include "patch/stub.h"
+#include "proc/procfs.h"
 #include "proc/region.h"
 
 #include <errno.h>
@@ -14,7 +15,9 @@
 enum {
 	STOP_BUDGET_MS = 50,
 	PLACE_TRIES = 5,     /* the target may map something where we wanted to */
-	RETRY_NS = 2000000,
+	RETRY_MIN_NS = 500000,
+	RETRY_MAX_NS = 20000000,
+	SAFE_TRIES = 60,     /* a thread may stand in the way for a while, or not stop in time */
 };
 
 /* One attempt, from the first held thread to the release of the last. */
@@ -26,13 +29,17 @@ struct attempt {
 	struct rcall rc;
 	struct stub stub;
 	struct planted *out;
+	int pagemap_fd;
 	bool mapped_shm, mapped_ctl, mapped_stub;
 	uint64_t held_ns;
 };
 
-static void pause_between_tries(void)
+/* Half a millisecond at first, then longer. */
+static void pause_between_tries(unsigned tries)
 {
-	nanosleep(&(struct timespec){.tv_nsec = RETRY_NS}, NULL);
+	long ns = (long)RETRY_MIN_NS << (tries < 6 ? tries : 6);
+
+	nanosleep(&(struct timespec){.tv_nsec = ns < RETRY_MAX_NS ? ns : RETRY_MAX_NS}, NULL);
 }
 
 /* -- one thread held ------------------------------------------------------------------------- */
@@ -96,10 +103,29 @@ static void unmap_all(struct attempt *a, struct err *e)
 		left |= region_unmap(&a->rc, a->stub.shm, a->stub.shm_len, &why);
 	if (a->out->shm.remote_fd != -1)
 		left |= shm_close_remote(&a->rc, &a->out->shm, &why);
-	if (left != 0 && why.code != ERR_GONE)
+	if (left != 0 && (why.code != ERR_GONE || procfs_lives(a->req->pid)))
 		err_set(e, ERR_DIRTY, "a mapping was left behind in the target: %s", why.msg);
 	else if (left != 0)
 		*e = why;
+}
+
+/* Everybody runs; one thread is held once more, to take away what was mapped. */
+static void unmap_again(struct attempt *a, struct err *e)
+{
+	struct err why;
+	uint64_t since;
+
+	if (!a->mapped_shm && a->out->shm.remote_fd == -1)
+		return;
+	if (rcall_hold(&a->rc, &a->t, a->req->mem_fd, &a->gadgets, &a->maps, &since, &why) == -1) {
+		if (procfs_lives(a->req->pid))
+			err_set(e, ERR_DIRTY, "mappings were left behind in the target: %s", why.msg);
+		return;
+	}
+	unmap_all(a, e);
+	if (rcall_end(&a->rc, &why) == -1 && procfs_lives(a->req->pid))
+		*e = why;
+	tracee_release_all(&a->t);
 }
 
 /* Runs of bytes that are not zero; a fresh mapping is zero already. */
@@ -158,13 +184,13 @@ static int enable(const struct attempt *a, struct err *e)
 static int patch_once(struct attempt *a, const struct safe_range *r, size_t nr, struct err *e)
 {
 	const struct plant_req *req = a->req;
+	const struct safe_view view = {req->mem, &a->maps, &a->gadgets, a->pagemap_fd};
 	uint64_t start = tracee_now_ns();
 	int ret;
 
 	ret = tracee_stop_all(&a->t, STOP_BUDGET_MS, e);
 	if (ret == 0 && nr > 0)
-		ret = safepoint_reach(&a->t, req->mem, &a->maps, &a->gadgets, r, nr,
-				      STOP_BUDGET_MS, e);
+		ret = safepoint_reach(&a->t, &view, r, nr, STOP_BUDGET_MS, e);
 	if (ret == 0 && req->at_stop != NULL)
 		ret = req->at_stop(req->ctx, &a->t, e);
 	if (ret == 0)
@@ -178,7 +204,9 @@ static int patch_once(struct attempt *a, const struct safe_range *r, size_t nr, 
 	}
 	a->out->threads = (unsigned)a->t.n;
 	tracee_release_others(&a->t, a->rc.tid);
-	a->out->pause_us = (tracee_now_ns() - start) / 1000;
+	/* A worker that is all the threads there are goes a moment later. */
+	a->out->pause_us =
+	    ((a->out->threads > 1 ? a->t.released_ns : tracee_now_ns()) - start) / 1000;
 	return ret;
 }
 
@@ -193,7 +221,7 @@ static int patch_text(struct attempt *a, struct err *e)
 	ret = patch_once(a, r, nr, e);
 	free(r);
 	if (ret == 1)
-		return err_set(e, ERR_RANGE, "a thread stands where code must change");
+		return err_set(e, ERR_TIMEOUT, "a thread stands where code must change");
 	return ret;
 }
 
@@ -217,38 +245,48 @@ static int plant_once(struct attempt *a, struct err *e)
 		return -1;
 	if (rcall_hold(&a->rc, &a->t, a->req->mem_fd, &a->gadgets, &a->maps, &a->held_ns, e) == -1)
 		return -1;
-	int ret = map_all(a, e) == 0 && write_stub(a, e) == 0 ? patch_text(a, e) : -1;
-	if (ret == -1 && e->code != ERR_DIRTY && e->code != ERR_GONE)
-		unmap_all(a, e);
+	int ret = map_all(a, e) == 0 && write_stub(a, e) == 0 ? 0 : -1;
+	/* The worker is an ordinary thread again before the text changes: it may stand in the way as
+	 * any other. */
 	if (rcall_end(&a->rc, ret == 0 ? e : &ignored) == -1)
 		ret = -1;
+	if (ret == 0)
+		ret = patch_text(a, e);
 	tracee_release_all(&a->t);
-	a->out->hold_us = (tracee_now_ns() - a->held_ns) / 1000;
+	a->out->hold_us = (a->t.released_ns - a->held_ns) / 1000;
 	a->out->stub = a->stub.at;
 	a->out->stub_len = a->stub.len;
 	a->out->ctl = a->stub.ctl;
+	if (ret == -1 && e->code != ERR_DIRTY)
+		unmap_again(a, e);
 	return ret;
 }
 
 int plant(const struct plant_req *req, struct planted *ret, struct err *e)
 {
 	for (unsigned tries = 0;; tries++) {
-		struct attempt a = {.req = req, .out = ret};
+		struct attempt a = {
+		    .req = req, .out = ret, .pagemap_fd = pagemap_open(req->pid)};
 
 		*ret = (struct planted){.shm = {.remote_fd = -1}};
 		tracee_init(&a.t, req->pid, req->arch);
 		a.t.suspend_seccomp = req->suspend_seccomp;
 		int got = plant_once(&a, e);
 		tracee_deinit(&a.t);
+		if (a.pagemap_fd != -1)
+			close(a.pagemap_fd);
 		stub_deinit(&a.stub);
 		maps_deinit(&a.maps);
 		if (got == 0)
 			return 0;
 		shm_deinit(&ret->shm);
+		if (e->code != ERR_DIRTY && !procfs_lives(req->pid))
+			return err_set(e, ERR_GONE, "%d is gone", req->pid);
 		/* Something was mapped where we wanted to go, or a thread stood in the way. */
-		if ((e->code != ERR_RANGE && e->code != ERR_TIMEOUT) || tries == PLACE_TRIES)
+		if (!(e->code == ERR_RANGE && tries < PLACE_TRIES) &&
+		    !(e->code == ERR_TIMEOUT && tries < SAFE_TRIES))
 			return -1;
-		pause_between_tries();
+		pause_between_tries(tries);
 	}
 }
 

@@ -4,9 +4,10 @@
 
 enum {
 	NUDGES_MAX = 200,
-	CHUNK = 16384,
+	RUN_PAGES = 16,	     /* read at once */
 	STACK_MAX = 8 << 20, /* as deep as a stack is looked through */
-	FRAMES_MAX = 16,     /* handlers interrupted by handlers */
+	STACKS_MAX = 16,     /* that the handlers of one thread may run on */
+	PAGE_MAX = 4096,
 };
 
 static bool inside(raddr_t pc, const struct safe_range *r, size_t n)
@@ -18,56 +19,124 @@ static bool inside(raddr_t pc, const struct safe_range *r, size_t n)
 	return false;
 }
 
-/* The next signal frame at or above sp in its mapping, by the restorer's address in its first word.
- * Returns its address or 0. */
-static raddr_t next_frame(const struct mem *m, const struct maps *maps, raddr_t sp,
-			  raddr_t restorer)
+/* One search through the stacks of one thread. */
+struct search {
+	const struct safe_view *view;
+	const struct arch *arch;
+	const struct safe_range *ranges;
+	size_t nranges;
+	raddr_t tls_base;
+	struct safe_range seen[STACKS_MAX]; /* parts of stacks, searched or to be */
+	size_t nseen;
+	bool unsafe; /* a frame returns into the ranges, or there was too much to look at */
+};
+
+/*
+ * Where the stack that sp points into ends: with its mapping, or, when the thread's base lies above
+ * sp in the same mapping, there: C libraries put it at the top of a thread's stack, and what
+ * follows (the kernel merges neighbours) are other people's megabytes. A stack that was mapped
+ * after the maps were read goes on as long as there is memory.
+ */
+static raddr_t stack_end(const struct search *s, raddr_t sp)
 {
-	const struct map *stack = maps_find(maps, sp);
-	raddr_t end = stack != NULL ? stack->end : sp + CHUNK;
-	uint64_t words[CHUNK / 8];
+	const struct map *stack = maps_find(s->view->maps, sp);
+	raddr_t end = stack != NULL ? stack->end : UINT64_MAX;
 
-	sp &= ~7ull;
-	if (end - sp > STACK_MAX)
-		end = sp + STACK_MAX;
-	while (sp < end) {
-		size_t want = end - sp < CHUNK ? (size_t)(end - sp) : CHUNK;
-		size_t got = mem_read_upto(m, sp, words, want) / 8;
-
-		for (size_t i = 0; i < got; i++) {
-			if (words[i] == restorer)
-				return sp + 8 * i;
-		}
-		if (got * 8 < want)
-			break;
-		sp += want;
-	}
-	return 0;
+	if (s->tls_base > sp && s->tls_base < end)
+		end = s->tls_base;
+	return end - sp > STACK_MAX ? sp + STACK_MAX : end;
 }
 
-/* Does a handler on this thread's stack return into the ranges? */
-static bool frame_returns_inside(const struct tracee *t, const struct thread *th,
-				 const struct mem *m, const struct maps *maps, raddr_t restorer,
-				 const struct safe_range *r, size_t n)
+static void add_stack(struct search *s, raddr_t sp)
 {
-	raddr_t sp = th->at.sp, frame;
-	struct err ignored;
-	uint64_t pc, saved_sp;
+	if (sp > UINT64_MAX - 2 * (raddr_t)STACK_MAX)
+		return; /* no memory of a process lies there */
+	for (size_t i = 0; i < s->nseen; i++) {
+		if (sp >= s->seen[i].lo && sp < s->seen[i].hi)
+			return;
+	}
+	if (s->nseen == STACKS_MAX)
+		s->unsafe = true;
+	else
+		s->seen[s->nseen++] = (struct safe_range){sp, stack_end(s, sp)};
+}
 
-	for (unsigned depth = 0; depth < FRAMES_MAX; depth++) {
-		frame = next_frame(m, maps, sp, restorer);
-		if (frame == 0)
-			return false;
-		if (mem_u64(m, frame + t->arch->sigframe_pc_offset, &pc, &ignored) == -1 ||
-		    mem_u64(m, frame + t->arch->sigframe_sp_offset, &saved_sp, &ignored) == -1)
-			return false;
-		if (inside(pc, r, n))
+/* A word that is a restorer's address: perhaps a signal frame. One that isn't (they lie about where
+ * handlers were installed) only costs a look: the search goes on behind it in any case. */
+static void look_at_frame(struct search *s, raddr_t at)
+{
+	uint64_t pc, sp;
+	struct err ignored;
+	const struct map *m;
+
+	if (mem_u64(s->view->mem, at + s->arch->sigframe_pc_offset, &pc, &ignored) == -1 ||
+	    mem_u64(s->view->mem, at + s->arch->sigframe_sp_offset, &sp, &ignored) == -1)
+		return;
+	if (inside(pc, s->ranges, s->nranges))
+		s->unsafe = true;
+	/* A handler on the alternate stack: what it interrupted is on another one. */
+	m = maps_find(s->view->maps, sp);
+	if (m != NULL && m->w)
+		add_stack(s, sp);
+}
+
+static bool is_restorer(const struct arch_gadgets *g, uint64_t word)
+{
+	for (unsigned i = 0; i < g->nrestorers; i++) {
+		if (g->restorer[i] == word)
 			return true;
-		/* On the same stack go on behind this frame, else on the interrupted one. */
-		const struct map *here = maps_find(maps, frame);
-		sp = here != NULL && saved_sp > frame && saved_sp < here->end ? frame + 8 : saved_sp;
 	}
 	return false;
+}
+
+/* Look at the words of [lo, hi), a few pages. False: the memory ends there. */
+static bool search_words(struct search *s, raddr_t lo, raddr_t hi)
+{
+	uint64_t words[RUN_PAGES * PAGE_MAX / 8];
+	size_t got = mem_read_upto(s->view->mem, lo, words, (size_t)(hi - lo));
+
+	for (size_t i = 0; i < got / 8 && !s->unsafe; i++) {
+		if (is_restorer(s->view->gadgets, words[i]))
+			look_at_frame(s, lo + 8 * i);
+	}
+	return got == hi - lo;
+}
+
+/* Ruby lays a megabyte of VM stack on each thread's own; most of its pages were never touched and
+ * are passed over. */
+static void search_stack(struct search *s, raddr_t sp, raddr_t end)
+{
+	const size_t page = s->arch->page_size;
+	bool held[PAGEMAP_BATCH];
+	raddr_t at = sp & ~7ull;
+
+	while (at < end && !s->unsafe) {
+		const raddr_t base = at & ~(raddr_t)(page - 1);
+
+		pagemap_held(s->view->pagemap_fd, base, page, held, PAGEMAP_BATCH);
+		for (size_t i = 0, run; i < PAGEMAP_BATCH && base + i * page < end; i += run) {
+			for (run = 1; run < RUN_PAGES && i + run < PAGEMAP_BATCH &&
+				      held[i + run] == held[i];)
+				run++;
+			raddr_t lo = base + i * page, hi = lo + run * page;
+			if (held[i] && !search_words(s, lo < at ? at : lo, hi < end ? hi : end))
+				return;
+		}
+		at = base + PAGEMAP_BATCH * page;
+	}
+}
+
+/* Does a handler on this thread's stacks return into the ranges? */
+static bool frame_returns_inside(const struct tracee *t, const struct thread *th,
+				 const struct safe_view *v, const struct safe_range *r, size_t n)
+{
+	struct search s = {
+	    .view = v, .arch = t->arch, .ranges = r, .nranges = n, .tls_base = th->at.tls_base};
+
+	add_stack(&s, th->at.sp);
+	for (size_t i = 0; i < s.nseen && !s.unsafe; i++)
+		search_stack(&s, s.seen[i].lo, s.seen[i].hi);
+	return s.unsafe;
 }
 
 static int nudge_out(struct tracee *t, const struct safe_range *r, size_t n, bool *moved,
@@ -85,9 +154,9 @@ static int nudge_out(struct tracee *t, const struct safe_range *r, size_t n, boo
 	return 0;
 }
 
-int safepoint_reach(struct tracee *t, const struct mem *m, const struct maps *maps,
-		    const struct arch_gadgets *g, const struct safe_range *ranges, size_t nranges,
-		    unsigned budget_ms, struct err *e)
+int safepoint_reach(struct tracee *t, const struct safe_view *view,
+		    const struct safe_range *ranges, size_t nranges, unsigned budget_ms,
+		    struct err *e)
 {
 	bool moved;
 
@@ -100,7 +169,7 @@ int safepoint_reach(struct tracee *t, const struct mem *m, const struct maps *ma
 			return -1;
 	} while (moved);
 	for (size_t i = 0; i < t->n; i++) {
-		if (frame_returns_inside(t, &t->v[i], m, maps, g->sigreturn, ranges, nranges))
+		if (frame_returns_inside(t, &t->v[i], view, ranges, nranges))
 			return 1;
 	}
 	return 0;

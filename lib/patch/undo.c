@@ -1,6 +1,7 @@
 #include "patch/undo.h"
 
 #include "patch/safepoint.h"
+#include "proc/procfs.h"
 #include "proc/region.h"
 #include "proc/shm.h"
 
@@ -25,6 +26,7 @@ struct undoing {
 	struct tracee t;
 	struct maps maps;
 	struct arch_gadgets gadgets;
+	struct safe_view view;
 	struct rcall rc;
 };
 
@@ -42,16 +44,17 @@ static int revert_text(struct undoing *u, struct err *e)
 	const struct safe_range stub = {j->stub, j->stub + j->stub_len};
 	int ret = tracee_stop_all(&u->t, STOP_BUDGET_MS, e);
 
-	if (ret == -1)
-		return e->code == ERR_TIMEOUT ? 1 : -1;
-	if (j->stub != 0)
-		ret = safepoint_reach(&u->t, u->req->mem, &u->maps, &u->gadgets, &stub, 1,
-				      STOP_BUDGET_MS, e);
+	if (ret == 0 && j->stub != 0)
+		ret = safepoint_reach(&u->t, &u->view, &stub, 1, STOP_BUDGET_MS, e);
 	if (ret == 0 && u->req->at_stop != NULL)
 		ret = u->req->at_stop(u->req->ctx, &u->t, e);
 	if (ret == 0)
 		ret = patchset_revert(&j->words, &u->t, &u->out->words, e);
-	return ret;
+	/* A thread that did not stop in time, or that exited under our hands: the next try may find
+	 * it awake, or gone. */
+	return ret == -1 && (e->code == ERR_TIMEOUT ||
+			     (e->code == ERR_GONE && procfs_lives(u->req->pid)))
+		   ? 1 : ret;
 }
 
 static int restore_text(struct undoing *u, struct err *e)
@@ -63,7 +66,7 @@ static int restore_text(struct undoing *u, struct err *e)
 
 		ret = revert_text(u, e);
 		tracee_release_all(&u->t);
-		u->out->pause_us = (tracee_now_ns() - start) / 1000;
+		u->out->pause_us = (u->t.released_ns - start) / 1000;
 		if (ret != 1)
 			return ret;
 		if (tries == TRIES)
@@ -162,7 +165,7 @@ static int clear_mappings(struct undoing *u, struct err *e)
 	if (rcall_end(&u->rc, ret == 0 ? e : &ignored) == -1)
 		ret = -1;
 	tracee_release_all(&u->t);
-	u->out->hold_us = (tracee_now_ns() - start) / 1000 + u->out->pause_us;
+	u->out->hold_us = (u->t.released_ns - start) / 1000 + u->out->pause_us;
 	return ret;
 }
 
@@ -174,6 +177,7 @@ int undo(const struct undo_req *req, struct undo_result *ret, struct err *e)
 	*ret = (struct undo_result){0};
 	if (maps_read(req->pid, req->pid, &u.maps, e) == -1)
 		return -1;
+	u.view = (struct safe_view){req->mem, &u.maps, &u.gadgets, pagemap_open(req->pid)};
 	tracee_init(&u.t, req->pid, req->arch);
 	u.t.suspend_seccomp = req->suspend_seccomp;
 	if (rcall_find_gadgets(req->arch, req->mem_fd, &u.maps, &u.gadgets, e) == 0 &&
@@ -183,6 +187,8 @@ int undo(const struct undo_req *req, struct undo_result *ret, struct err *e)
 		got = clear_mappings(&u, e);
 	}
 	tracee_deinit(&u.t);
+	if (u.view.pagemap_fd != -1)
+		close(u.view.pagemap_fd);
 	maps_deinit(&u.maps);
 	if (got == -1 && e->code != ERR_GONE) {
 		e->code = ERR_DIRTY;

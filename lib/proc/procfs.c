@@ -289,3 +289,15 @@ void procfs_tasks_deinit(struct procfs_tasks *t)
 	free(t->v);
 	*t = (struct procfs_tasks){0};
 }
+
+bool procfs_lives(pid_t pid)
+{
+	struct procfs_stat st;
+	struct procfs_status status;
+	struct err ignored;
+
+	if (procfs_stat(pid, pid, &st, &ignored) == -1)
+		return false;
+	return !procfs_is_zombie(&st) ||
+	       (procfs_status(pid, pid, &status, &ignored) == 0 && status.threads > 1);
+}

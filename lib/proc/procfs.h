@@ -56,6 +56,9 @@ struct procfs_status {
 int procfs_status_parse(const char *text, struct procfs_status *ret, struct err *e);
 int procfs_status(pid_t pid, pid_t tid, struct procfs_status *ret, struct err *e);
 
+/* True if the process runs: it exists, and its first thread is no zombie, or others go on. */
+bool procfs_lives(pid_t pid);
+
 /* -- the rest ---------------------------------------------------------------------------------- */
 
 /* True if there is a process or thread of that id, zombies included. */

@@ -1,12 +1,16 @@
 #include "proc/rcall.h"
 
+#include "proc/procfs.h"
+
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -20,7 +24,8 @@ enum {
 	HOLD_RETRY_NS = 2000000,
 };
 
-static bool scan_map(const struct arch *arch, int mem_fd, const struct map *m, uint8_t *buf,
+/* Chunks overlap by less than a gadget's length twice over, so that none is cut in two. */
+static void scan_map(const struct arch *arch, int mem_fd, const struct map *m, uint8_t *buf,
 		     struct arch_gadgets *g)
 {
 	for (raddr_t at = m->start; at < m->end; at += SCAN_CHUNK - 16) {
@@ -28,48 +33,53 @@ static bool scan_map(const struct arch *arch, int mem_fd, const struct map *m, u
 		ssize_t n = pread(mem_fd, buf, want, (off_t)at);
 
 		if (n <= 0)
-			return false;
-		if (arch->gadgets_scan(buf, (size_t)n, at, g))
-			return true;
+			return;
+		arch->gadgets_scan(buf, (size_t)n, at, g);
 	}
-	return false;
 }
 
 int rcall_find_gadgets(const struct arch *arch, int mem_fd, const struct maps *maps,
 		       struct arch_gadgets *ret, struct err *e)
 {
 	uint8_t *buf = malloc(SCAN_CHUNK);
-	bool found = false;
 
 	*ret = (struct arch_gadgets){0};
 	if (buf == NULL)
 		return err_set(e, ERR_NOMEM, "looking for gadgets");
-	for (size_t i = maps->n; i-- > 0 && !found;) { /* the C library lies high */
+	for (size_t i = 0; i < maps->n; i++) {
 		const struct map *m = &maps->v[i];
 
 		if (m->x && !m->w && m->inode != 0)
-			found = scan_map(arch, mem_fd, m, buf, ret);
+			scan_map(arch, mem_fd, m, buf, ret);
 	}
 	free(buf);
-	if (!found)
+	if (ret->syscall_ret == 0 || ret->sigreturn == 0)
 		return err_set(e, ERR_UNSUPPORTED,
 			       "its C library has no system call or signal return that could be used");
 	return 0;
 }
 
-static char thread_state(pid_t pid, pid_t tid)
+static bool sleeps(pid_t pid, pid_t tid)
 {
-	char path[64], text[512], *paren;
+	struct procfs_stat st;
+	struct err ignored;
 
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", pid, tid);
-	FILE *f = fopen(path, "re");
-	if (f == NULL)
-		return 0;
-	size_t n = fread(text, 1, sizeof(text) - 1, f);
-	fclose(f);
-	text[n] = 0;
-	paren = strrchr(text, ')');
-	return paren && paren[1] ? paren[2] : 0;
+	return procfs_stat(pid, tid, &st, &ignored) == 0 && st.state == 'S';
+}
+
+/* A thread that was stopped before in the middle of a sleep: the kernel goes on with it by
+ * restart_syscall, which a signal frame can't start again if we die. */
+static bool restarts(pid_t pid, pid_t tid)
+{
+	char path[64], text[16] = "";
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/syscall", pid, tid);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd == -1)
+		return false;
+	ssize_t n = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	return n > 0 && strtol(text, NULL, 10) == SYS_restart_syscall;
 }
 
 pid_t rcall_pick_thread(pid_t pid)
@@ -78,14 +88,14 @@ pid_t rcall_pick_thread(pid_t pid)
 	struct dirent *d;
 	pid_t best = pid;
 
-	if (thread_state(pid, pid) == 'S')
+	if (sleeps(pid, pid) && !restarts(pid, pid))
 		return pid;
 	snprintf(path, sizeof(path), "/proc/%d/task", pid);
 	DIR *dir = opendir(path);
 	while (dir != NULL && (d = readdir(dir)) != NULL) {
 		pid_t tid = (pid_t)strtol(d->d_name, NULL, 10);
 
-		if (tid > 0 && thread_state(pid, tid) == 'S') {
+		if (tid > 0 && sleeps(pid, tid) && !restarts(pid, tid)) {
 			best = tid;
 			break;
 		}
@@ -157,7 +167,10 @@ int rcall_hold(struct rcall *c, struct tracee *t, int mem_fd, const struct arch_
 		    rcall_begin(c, t, tid, mem_fd, g, maps, e) == 0)
 			return 0;
 		tracee_release_all(t);
-		if ((e->code != ERR_RANGE && e->code != ERR_TIMEOUT) || tries == HOLD_TRIES)
+		/* ERR_GONE may mean the thread; the process is another matter. */
+		if ((e->code != ERR_RANGE && e->code != ERR_TIMEOUT &&
+		     !(e->code == ERR_GONE && procfs_lives(t->pid))) ||
+		    tries == HOLD_TRIES)
 			return -1;
 		nanosleep(&(struct timespec){.tv_nsec = HOLD_RETRY_NS}, NULL);
 	}
@@ -171,28 +184,32 @@ raddr_t rcall_put(struct rcall *c, const void *bytes, size_t len)
 	return c->scratch;
 }
 
-/* Let the thread run to its next system call stop. Whatever else it reports on the way (the trap of
- * an interrupt that was still due) is passed over: every signal is blocked by now. */
+/*
+ * Let the thread run to its next system call stop. The trap of an interrupt that was still due is
+ * passed over; the signals that can't be blocked (SIGSTOP) get their way on the way. As long as it
+ * runs it does not count as stopped: a release waits for its stop then.
+ */
 static int to_syscall_stop(struct rcall *c, struct err *e)
 {
-	int status;
+	struct thread *th = &c->t->v[tracee_find(c->t, c->tid)];
+	int status, sig = 0;
 
 	for (;;) {
-		if (ptrace(PTRACE_SYSCALL, c->tid, NULL, NULL) == -1)
+		th->stopped = false;
+		if (ptrace(PTRACE_SYSCALL, c->tid, NULL, (void *)(long)sig) == -1)
 			return err_set(e, ERR_GONE, "thread %d is gone", c->tid);
 		if (tracee_wait(c->t, c->tid, &status, e) == -1)
 			return -1;
+		th->stopped = true;
 		if (WSTOPSIG(status) == SYSCALL_STOP)
 			return 0;
-		if (status >> 16 == 0)
-			return err_set(e, ERR_FAILED, "thread %d got signal %d in a remote call",
-				       c->tid, WSTOPSIG(status));
+		sig = status >> 16 == 0 ? WSTOPSIG(status) : 0;
 	}
 }
 
 static int arm(struct rcall *c, struct err *e)
 {
-	const uint64_t all = ~(1ull << (SIGTRAP - 1));
+	const uint64_t all = ~0ull;
 
 	if (c->armed)
 		return 0;

@@ -7,6 +7,9 @@
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24
+#endif
 #ifndef MADV_WIPEONFORK
 #define MADV_WIPEONFORK 18
 #endif
@@ -44,5 +47,14 @@ int region_wipe_on_fork(struct rcall *c, raddr_t at, size_t len, struct err *e)
 
 int region_drop_copies(struct rcall *c, raddr_t at, size_t len, struct err *e)
 {
-	return RCALL(c, "madvise(DONTNEED)", SYS_madvise, NULL, e, at, len, MADV_DONTNEED);
+	long got = 0;
+
+	/* Pages that the target locked want another word (Linux 5.18). A kernel that knows neither
+	 * leaves the copy: its bytes are the file's again, only its memory is not shared. */
+	if (rcall_syscall(c, SYS_madvise, (const uint64_t[6]){at, len, MADV_DONTNEED}, &got, e) == -1)
+		return -1;
+	if (got == -EINVAL)
+		return rcall_syscall(c, SYS_madvise,
+				     (const uint64_t[6]){at, len, MADV_DONTNEED_LOCKED}, &got, e);
+	return 0;
 }

@@ -4,11 +4,15 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008u /* Linux 6.3 */
+#endif
+#ifndef F_SEAL_EXEC
+#define F_SEAL_EXEC 0x0020 /* Linux 6.3 */
 #endif
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
@@ -38,6 +42,17 @@ static int remote_memfd(struct rcall *c, long *fd, struct err *e)
 	return 0;
 }
 
+/* The target's other threads run, and may have put another file under this number: we are about to
+ * change its size, so it must be an empty memfd that takes seals, and nothing else. */
+static bool is_fresh_memfd(int fd)
+{
+	struct stat st;
+	int seals = fcntl(fd, F_GET_SEALS);
+
+	return seals != -1 && (seals & ~F_SEAL_EXEC) == 0 && fstat(fd, &st) == 0 &&
+	       S_ISREG(st.st_mode) && st.st_nlink == 0 && st.st_size == 0;
+}
+
 int shm_create(struct rcall *c, size_t len, struct shm *ret, struct err *e)
 {
 	char path[48];
@@ -51,6 +66,11 @@ int shm_create(struct rcall *c, size_t len, struct shm *ret, struct err *e)
 	int local = open(path, O_RDWR | O_CLOEXEC);
 	if (local == -1)
 		return err_sys(e, ERR_SYS, "%s", path);
+	if (!is_fresh_memfd(local)) {
+		close(local);
+		return err_set(e, ERR_FAILED, "%s is not the shared memory that was just created",
+			       path);
+	}
 	if (ftruncate(local, (off_t)len) == -1 ||
 	    fcntl(local, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == -1) {
 		err_sys(e, ERR_SYS, "sizing %zu bytes of shared memory", len);

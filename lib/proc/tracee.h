@@ -40,6 +40,7 @@ struct tracee {
 	bool suspend_seccomp;	/* ask for PTRACE_O_SUSPEND_SECCOMP with every seize */
 	struct thread *v;	/* threads we hold */
 	size_t n, cap;
+	uint64_t released_ns;	/* when the thread that was let go last was let go */
 	uint64_t deadline_ns;	/* CLOCK_MONOTONIC: waits give up then; set by the callers below */
 };
 
@@ -47,7 +48,7 @@ void tracee_init(struct tracee *t, pid_t pid, const struct arch *arch);
 void tracee_deinit(struct tracee *t); /* releases what is still held */
 
 /* Seize and stop one thread; *ret is its index in t->v. e: ERR_GONE, ERR_PERM, ERR_BUSY (traced by
- * somebody else), ERR_TIMEOUT it did not stop within the budget (then it has been let go). */
+ * somebody else), ERR_TIMEOUT it did not stop within the budget. Then, nothing is held any more. */
 int tracee_stop_one(struct tracee *t, pid_t tid, unsigned budget_ms, size_t *ret, struct err *e);
 
 /* Stop every thread that is not held yet, until a look at the task list finds nothing new. On
@@ -59,9 +60,8 @@ int tracee_stop_all(struct tracee *t, unsigned budget_ms, struct err *e);
  * is about to change. Signals that were due are delivered on the way. */
 int tracee_nudge(struct tracee *t, size_t i, struct err *e);
 
-/* Let one thread go, for good (its index becomes invalid, the last one takes its place), or all
- * of them, or all stopped ones but the one with tid `keep`. Threads that died are no error. */
-void tracee_release(struct tracee *t, size_t i);
+/* Let go, for good: all of them, or all stopped ones but the one with tid `keep`. Threads that died
+ * are no error. */
 void tracee_release_all(struct tracee *t);
 void tracee_release_others(struct tracee *t, pid_t keep);
 

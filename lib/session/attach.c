@@ -150,7 +150,7 @@ int attach_start(pid_t pid, const struct attach_opts *o, struct attach **ret, st
 	if (check_all(a, e) == -1 || plant_agent(a, e) == -1) {
 		/* A target that died under our hands was never profiled, whatever step saw it. */
 		if (e->code != ERR_DIRTY && !target_process_lives(pid, a->target.starttime))
-			err_set(e, ERR_GONE, "%d exited before it could be profiled", pid);
+			err_set(e, ERR_GONE, "%d: exited before it could be profiled", pid);
 		target_close(&a->target);
 		free(a);
 		return -1;
@@ -200,7 +200,8 @@ static void beat(struct attach *a, uint64_t now)
 static void rewatch(struct attach *a)
 {
 	const struct mp_shm *shm = a->planted.shm.local;
-	const uint64_t one = 1;
+	/* Enabled again, and nothing remembered of iseqs that may have died meanwhile. */
+	const struct mp_ctl fresh = {.enabled = 1};
 	uint64_t n = __atomic_load_n(&shm->count.gave_up, __ATOMIC_ACQUIRE), since;
 
 	if (n == a->gave_up_seen)
@@ -209,8 +210,7 @@ static void rewatch(struct attach *a)
 	a->gave_up_seen = n;
 	a->unwatched_s += (double)since * a->tick_ns / 1e9;
 	track_gap(a->track);
-	if (pwrite(a->target.mem_fd, &one, sizeof(one),
-		   (off_t)(a->planted.ctl + offsetof(struct mp_ctl, enabled))) != sizeof(one))
+	if (pwrite(a->target.mem_fd, &fresh, sizeof(fresh), (off_t)a->planted.ctl) != sizeof(fresh))
 		a->gone = !target_is_alive(&a->target);
 }
 
@@ -385,10 +385,10 @@ static int verify(struct attach *a, struct err *e)
 	if (maps_read(t->pid, t->pid, &maps, e) == -1 || image_text(t->image, &text, e) == -1)
 		return -1;
 	if (journal_find(&t->mem, &maps, &journal, &why) == 0)
-		ret = err_set(e, ERR_DIRTY, "%d still holds a stub page of memprof", t->pid);
+		ret = err_set(e, ERR_DIRTY, "%d: still holds a stub page of memprof", t->pid);
 	for (size_t i = 0; i < maps.n && ret == 0; i++) {
 		if (strstr(maps.v[i].path, "/memfd:" SHM_NAME " ") != NULL)
-			ret = err_set(e, ERR_DIRTY, "%d still maps memprof's ring", t->pid);
+			ret = err_set(e, ERR_DIRTY, "%d: still maps memprof's ring", t->pid);
 	}
 	maps_deinit(&maps);
 	for (uint64_t at = text.addr; at < text.addr + text.size && ret == 0;) {

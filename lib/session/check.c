@@ -138,7 +138,7 @@ int check_run(pid_t pid, struct check_result *ret, struct err *e)
 	if (got == 0)
 		fill_facts(&t, ret);
 	else if (!target_process_lives(pid, t.starttime))
-		err_set(e, ERR_GONE, "%d exited while it was looked at", pid);
+		err_set(e, ERR_GONE, "%d: exited while it was looked at", pid);
 	target_close(&t);
 	return got;
 }

@@ -106,7 +106,7 @@ static int check_owner(const struct target *t, const struct journal *j, struct e
 	if (j->owner == 0 || j->owner == getpid() ||
 	    !target_process_lives(j->owner, j->owner_starttime))
 		return 0;
-	err_set(e, ERR_BUSY, "%d is being profiled by memprof %d, which is alive", t->pid, j->owner);
+	err_set(e, ERR_BUSY, "%d: is being profiled by memprof %d, which is alive", t->pid, j->owner);
 	return err_remedy(e, "end it with ^C there, or kill -INT %d", j->owner);
 }
 
@@ -147,7 +147,7 @@ int recover_run(pid_t pid, struct recover_result *ret, struct err *e)
 		ret->found = true;
 		got = check_owner(&t, &j, e) == -1 ? -1 : undo_all(&t, &j, ret, e);
 		if (got == -1 && e->code == ERR_GONE)
-			err_set(e, ERR_GONE, "%d exited meanwhile", pid);
+			err_set(e, ERR_GONE, "%d: exited meanwhile", pid);
 	}
 	journal_deinit(&j);
 	target_close(&t);

@@ -40,18 +40,18 @@ static int check_kind(const struct target *t, struct err *e)
 	struct procfs_stat st;
 
 	if (t->pid == getpid())
-		return err_set(e, ERR_UNSUPPORTED, "%d is memprof itself", t->pid);
+		return err_set(e, ERR_UNSUPPORTED, "%d: is memprof itself", t->pid);
 	if (procfs_stat(t->pid, t->pid, &st, e) == -1) {
 		if (e->code == ERR_GONE)
 			err_set(e, ERR_GONE, "%d: no such process", t->pid);
 		return -1;
 	}
 	if (procfs_is_kthread(&st))
-		return err_set(e, ERR_UNSUPPORTED, "%d is a kernel thread", t->pid);
+		return err_set(e, ERR_UNSUPPORTED, "%d: is a kernel thread", t->pid);
 	if (procfs_is_zombie(&st) && t->status.threads <= 1)
-		return err_set(e, ERR_GONE, "%d has exited and waits for its parent", t->pid);
+		return err_set(e, ERR_GONE, "%d: has exited and waits for its parent", t->pid);
 	if (t->status.tgid != t->pid) {
-		err_set(e, ERR_UNSUPPORTED, "%d is a thread of process %d", t->pid, t->status.tgid);
+		err_set(e, ERR_UNSUPPORTED, "%d: is a thread of process %d", t->pid, t->status.tgid);
 		return err_remedy(e, "use %d", t->status.tgid);
 	}
 	return 0;
@@ -66,9 +66,9 @@ static int check_tracer(const struct target *t, struct err *e)
 	if (t->status.tracer == 0)
 		return 0;
 	if (procfs_stat(t->status.tracer, t->status.tracer, &st, &ignored) == -1)
-		return err_set(e, ERR_BUSY, "%d is being traced by process %d", t->pid,
+		return err_set(e, ERR_BUSY, "%d: is being traced by process %d", t->pid,
 			       t->status.tracer);
-	err_set(e, ERR_BUSY, "%d is being traced by process %d (%s)", t->pid, t->status.tracer,
+	err_set(e, ERR_BUSY, "%d: is being traced by process %d (%s)", t->pid, t->status.tracer,
 		escape_text(st.comm, comm, sizeof(comm)));
 	return err_remedy(e, "detach that tool first");
 }
@@ -76,12 +76,12 @@ static int check_tracer(const struct target *t, struct err *e)
 static int check_policy(struct target *t, struct err *e)
 {
 	if (t->status.shstk)
-		return err_set(e, ERR_UNSUPPORTED, "%d runs with a shadow stack", t->pid);
+		return err_set(e, ERR_UNSUPPORTED, "%d: runs with a shadow stack", t->pid);
 	if (t->status.seccomp == 0)
 		return 0;
 	if (!has_capability(CAP_SYS_ADMIN)) {
 		err_set(e, ERR_UNSUPPORTED,
-			"%d has a seccomp filter that could kill it, and suspending it needs "
+			"%d: has a seccomp filter that could kill it, and suspending it needs "
 			"CAP_SYS_ADMIN", t->pid);
 		return err_remedy(e, "run memprof as root");
 	}
@@ -94,10 +94,10 @@ static int permission_error(const struct target *t, struct err *e)
 	char name[64];
 
 	if (t->status.uid[0] != geteuid()) {
-		err_set(e, ERR_PERM, "%d belongs to %s, and this user may not trace it", t->pid,
+		err_set(e, ERR_PERM, "%d: belongs to %s, this user may not trace it", t->pid,
 			user_name(t->status.uid[0], name, sizeof(name)));
 	} else {
-		err_set(e, ERR_PERM, "%d may not be traced by this user (not dumpable, or a policy "
+		err_set(e, ERR_PERM, "%d: may not be traced by this user (not dumpable, or a policy "
 			"such as yama's ptrace_scope)", t->pid);
 	}
 	return err_remedy(e, "run memprof as root (sudo), or give it CAP_SYS_PTRACE");

@@ -129,7 +129,7 @@ static int find_image(struct target *t, struct err *e)
 				return got == 1 ? 0 : -1;
 		}
 	}
-	return err_set(e, ERR_UNSUPPORTED, "%d is not Ruby: %s maps no Ruby VM", t->pid,
+	return err_set(e, ERR_UNSUPPORTED, "%d: is not Ruby, %s maps no Ruby VM", t->pid,
 		       t->exe[0] ? t->exe : "its program");
 }
 
@@ -145,7 +145,7 @@ static int check_64bit(const struct target *t, struct err *e)
 	ssize_t n = pread(fd, ident, sizeof(ident), 0);
 	close(fd);
 	if (n == (ssize_t)sizeof(ident) && memcmp(ident, "\177ELF", 4) == 0 && ident[4] == 1)
-		return err_set(e, ERR_UNSUPPORTED, "%d is a 32-bit process", t->pid);
+		return err_set(e, ERR_UNSUPPORTED, "%d: is a 32-bit process", t->pid);
 	return 0;
 }
 
@@ -156,7 +156,7 @@ static int find_code(struct target *t, struct err *e)
 	t->layout = ruby_layout_find(t->version.num);
 	if (t->layout == NULL)
 		return err_set(e, ERR_UNSUPPORTED,
-			       "%d runs Ruby %s, whose structures this memprof does not know", t->pid,
+			       "%d: runs Ruby %s, whose structures this memprof does not know", t->pid,
 			       t->version.text);
 	if (text_create(t->image, t->arch, &t->text, e) == -1 ||
 	    ruby_code_derive(t->text, &t->code, e) == -1)
@@ -229,14 +229,14 @@ int target_check_unpatched(const struct target *t, struct err *e)
 	if (journal_find(&t->mem, &t->maps, &at, &why) == -1)
 		return 0;
 	if (journal_read(&t->mem, at, &j, &why) == -1) {
-		err_set(e, ERR_BUSY, "%d holds a stub page of memprof: %s", t->pid, why.msg);
+		err_set(e, ERR_BUSY, "%d: holds a stub page of memprof: %s", t->pid, why.msg);
 		return err_remedy(e, "memprof detach %d", t->pid);
 	}
 	if (target_process_lives(j.owner, j.owner_starttime)) {
-		err_set(e, ERR_BUSY, "%d is already profiled by memprof %d", t->pid, j.owner);
+		err_set(e, ERR_BUSY, "%d: is already profiled by memprof %d", t->pid, j.owner);
 		err_remedy(e, "end it with ^C there, or kill -INT %d", j.owner);
 	} else {
-		err_set(e, ERR_BUSY, "%d was left patched by memprof %d, which is dead", t->pid,
+		err_set(e, ERR_BUSY, "%d: was left patched by memprof %d, which is dead", t->pid,
 			j.owner);
 		err_remedy(e, "memprof detach %d", t->pid);
 	}

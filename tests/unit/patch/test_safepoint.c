@@ -13,8 +13,10 @@ enum { RESTORER = 0x7f0000003050, MAIN = 0x7ffc00000000, ALT = 0x7f1000000000, S
 static const struct safe_range ranges[] = {{0x44440000, 0x44440008}, {0x55550000, 0x55551000}};
 static uint64_t main_stack[SIZE / 8], alt_stack[SIZE / 8];
 
-static const char maps_text[] = "7f1000000000-7f1000020000 rw-p 00000000 00:00 0 \n"
+static const char all_maps[] = "7f1000000000-7f1000020000 rw-p 00000000 00:00 0 \n"
 				"7ffc00000000-7ffc00020000 rw-p 00000000 00:00 0 [stack]\n";
+
+static const char *maps_text = all_maps;
 
 static uint64_t *word_at(raddr_t at)
 {
@@ -43,12 +45,13 @@ static int reach(raddr_t sp)
 	struct mem m = mem_fake(segs);
 	struct thread th = {.tid = 1, .stopped = true, .at = {.pc = OUT, .sp = sp}};
 	struct tracee t = {.pid = 1, .arch = arch_native(), .v = &th, .n = 1, .cap = 1};
-	const struct arch_gadgets g = {.syscall_ret = 1, .sigreturn = RESTORER};
+	const struct arch_gadgets g = {.syscall_ret = 1, .sigreturn = RESTORER,
+				      .restorer = {RESTORER}, .nrestorers = 1};
 	struct maps maps;
 	struct err e;
 
 	ck_assert_int_eq(maps_parse(maps_text, strlen(maps_text), &maps, &e), 0);
-	int ret = safepoint_reach(&t, &m, &maps, &g, ranges, 2, 50, &e);
+	int ret = safepoint_reach(&t, &(struct safe_view){&m, &maps, &g, -1}, ranges, 2, 50, &e);
 	maps_deinit(&maps);
 	return ret;
 }
@@ -140,6 +143,16 @@ START_TEST(many_decoys)
 }
 END_TEST
 
+/* A stack mapped or grown after the maps were read: not to be taken for one without frames. */
+START_TEST(stack_unknown_to_the_maps)
+{
+	clear();
+	put_frame(MAIN + 0x4000, IN, MAIN + 0x5000);
+	maps_text = "7f1000000000-7f1000020000 rw-p 00000000 00:00 0 \n";
+	ck_assert_int_ne(reach(MAIN + 0x1000), 0);
+}
+END_TEST
+
 /* -- the real thing -------------------------------------------------------------------------- */
 
 void interrupted_here(volatile int *flag);
@@ -185,14 +198,17 @@ static int reach_live(struct victim *v)
 {
 	const struct safe_range r = {(raddr_t)(uintptr_t)interrupted_here,
 				     (raddr_t)(uintptr_t)interrupted_end};
+	const struct safe_view view = {&v->mem, &v->maps, &v->gadgets, pagemap_open(v->pid)};
 	struct tracee t;
 	struct err e = {0};
 
+	ck_assert_int_ne(view.pagemap_fd, -1);
 	victim_look(v);
 	tracee_init(&t, v->pid, arch_native());
 	OK(tracee_stop_all(&t, 1000, &e));
-	int ret = safepoint_reach(&t, &v->mem, &v->maps, &v->gadgets, &r, 1, 200, &e);
+	int ret = safepoint_reach(&t, &view, &r, 1, 200, &e);
 	tracee_deinit(&t);
+	close(view.pagemap_fd);
 	return ret;
 }
 
@@ -229,6 +245,7 @@ int main(void)
 	tcase_add_test(tc, alternate_stack);
 	tcase_add_test(tc, decoy);
 	tcase_add_test(tc, many_decoys);
+	tcase_add_test(tc, stack_unknown_to_the_maps);
 	tcase_add_loop_test(tc, live_handler, 0, 2);
 	tcase_set_timeout(tc, 30);
 	suite_add_tcase(s, tc);

@@ -104,7 +104,7 @@ START_TEST(plant_waits_for_the_handler)
 	make_it_sit(&r, _i == 0 ? SIGUSR1 : SIGUSR2, (uintptr_t)site_two + 1,
 		    (uintptr_t)site_two + 8);
 	ck_assert_int_eq(plant(&r.req, &r.planted, &e), -1);
-	ck_assert_msg(e.code == ERR_RANGE || e.code == ERR_FAILED, "%d %s", (int)e.code, e.msg);
+	ck_assert_msg(e.code == ERR_TIMEOUT, "%d %s", (int)e.code, e.msg);
 	room_is_clean(&r);
 	pthread_create(&th, NULL, release_later, r.v.page);
 	pthread_join(th, NULL);

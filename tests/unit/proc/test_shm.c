@@ -125,7 +125,7 @@ START_TEST(descriptor_is_swapped)
 	fchmod(fd, 0444);
 	victim_tell(&v, 'g');
 	victim_listen(&v);
-	for (int i = 0; i < 5000 && p->swapped < 20; i++) {
+	for (int i = 0; i < 5000 && p->swapped < 1000; i++) {
 		hold(&v, v.pid, &h);
 		if (shm_create(&h.rc, LEN, &s, &e) == 0)
 			RCALL(&h.rc, "close", SYS_close, NULL, &e, (uint64_t)s.remote_fd);
