@@ -3,7 +3,8 @@
 #include <stdlib.h>
 
 enum {
-	NUDGES_MAX = 200,
+	NUDGES_MAX = 50,     /* then the others have stood long enough */
+	MARGIN_NS = 10000000, /* before the deadline: a nudged thread must be able to stop again */
 	RUN_PAGES = 16,	     /* read at once */
 	STACK_MAX = 8 << 20, /* as deep as a stack is looked through */
 	STACKS_MAX = 16,     /* that the handlers of one thread may run on */
@@ -145,7 +146,7 @@ static int nudge_out(struct tracee *t, const struct safe_range *r, size_t n, boo
 	for (size_t i = 0; i < t->n; i++) {
 		for (unsigned tries = 0; inside(t->v[i].at.pc, r, n); tries++) {
 			*moved = true;
-			if (tries == NUDGES_MAX)
+			if (tries == NUDGES_MAX || tracee_now_ns() + MARGIN_NS > t->deadline_ns)
 				return 1;
 			if (tracee_nudge(t, i, e) == -1)
 				return -1;

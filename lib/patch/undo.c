@@ -16,6 +16,7 @@
 enum {
 	STOP_BUDGET_MS = 50,
 	TRIES = 200,
+	EXACT_TRIES = 20, /* to find nobody inside, for the sake of the figures */
 	RETRY_MIN_NS = 500000,
 	RETRY_MAX_NS = 20000000,
 };
@@ -28,6 +29,7 @@ struct undoing {
 	struct arch_gadgets gadgets;
 	struct safe_view view;
 	struct rcall rc;
+	bool reverted;
 };
 
 static void pause_between_tries(unsigned tries)
@@ -37,8 +39,26 @@ static void pause_between_tries(unsigned tries)
 	nanosleep(&(struct timespec){.tv_nsec = ns < RETRY_MAX_NS ? ns : RETRY_MAX_NS}, NULL);
 }
 
-/* All stopped, nobody in our code: put the text back. Returns 0; 1 not a safe moment; -1 and e. */
-static int revert_text(struct undoing *u, struct err *e)
+/* Put the text back, if that has not been done. Threads inside the stub do not mind: they return to
+ * where the old text goes on. */
+static int put_back(struct undoing *u, struct err *e)
+{
+	if (u->reverted)
+		return 0;
+	if (u->req->at_stop != NULL && u->req->at_stop(u->req->ctx, &u->t, e) == -1)
+		return -1;
+	if (patchset_revert(&u->req->journal->words, &u->t, &u->out->words, e) == -1)
+		return -1;
+	u->reverted = true;
+	return 0;
+}
+
+/*
+ * Stop all, and see that nobody is in our code. Returns 0 with the text put back; 1 not a safe
+ * moment; -1 and e. A thread that is always inside may not keep the target patched: after some
+ * tries the text is put back all the same, and only the stub page waits until it has left.
+ */
+static int revert_text(struct undoing *u, unsigned tries, struct err *e)
 {
 	const struct journal *j = u->req->journal;
 	const struct safe_range stub = {j->stub, j->stub + j->stub_len};
@@ -46,10 +66,12 @@ static int revert_text(struct undoing *u, struct err *e)
 
 	if (ret == 0 && j->stub != 0)
 		ret = safepoint_reach(&u->t, &u->view, &stub, 1, STOP_BUDGET_MS, e);
-	if (ret == 0 && u->req->at_stop != NULL)
-		ret = u->req->at_stop(u->req->ctx, &u->t, e);
+	if (ret == 1 && tries >= EXACT_TRIES && !u->reverted) {
+		u->out->inexact = true;
+		return put_back(u, e) == -1 ? -1 : 1;
+	}
 	if (ret == 0)
-		ret = patchset_revert(&j->words, &u->t, &u->out->words, e);
+		ret = put_back(u, e);
 	/* A thread that did not stop in time, or that exited under our hands: the next try may find
 	 * it awake, or gone. */
 	return ret == -1 && (e->code == ERR_TIMEOUT ||
@@ -63,16 +85,18 @@ static int restore_text(struct undoing *u, struct err *e)
 
 	for (unsigned tries = 0;; tries++) {
 		uint64_t start = tracee_now_ns();
+		bool before = u->reverted;
 
-		ret = revert_text(u, e);
+		ret = revert_text(u, tries, e);
 		tracee_release_all(&u->t);
-		u->out->pause_us = (u->t.released_ns - start) / 1000;
+		if (!before)
+			u->out->pause_us = (u->t.released_ns - start) / 1000;
 		if (ret != 1)
 			return ret;
 		if (tries == TRIES)
-			return err_set(e, ERR_DIRTY,
-				       "a thread of %d never left our code; it stays patched",
-				       u->req->pid);
+			return err_set(e, ERR_DIRTY, "a thread of %d never left our code; %s",
+				       u->req->pid, u->reverted ? "a page of it stays mapped"
+								: "it stays patched");
 		u->out->retries++;
 		pause_between_tries(tries);
 	}

@@ -194,6 +194,9 @@ static void note_limits(struct building *b)
 	if (!p->moved_known && a->end_known && a->end.moved != a->begin.moved)
 		note(b, "the heap was compacted and moves could not be followed: the live figures "
 			"are void");
+	if (a->undone.inexact)
+		note(b, "a thread stayed in memprof's code while the VM's counters were read: they may "
+			"be off by one a thread");
 	if (a->ring.corrupt + a->ring.abandoned > 0)
 		note(b, "%" PRIu64 " records were unreadable",
 		     a->ring.corrupt + a->ring.abandoned);

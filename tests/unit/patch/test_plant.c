@@ -87,7 +87,7 @@ static void one_round(struct room *r, int threads, struct figures *f)
 	OK(room_undo(r, &done, &e));
 	ck_assert_uint_eq(done.words, 2);
 	ck_assert_uint_eq(done.mappings, 3);
-	room_is_exact(r);
+	room_is_exact(r, &done, threads);
 	victim_look(&r->v);
 	room_is_clean(r);
 	shm_deinit(&r->planted.shm);
