@@ -37,9 +37,9 @@ _Static_assert(offsetof(struct frame, uc.mcontext.rsp) == X86_SIGFRAME_SP_OFFSET
 _Static_assert(sizeof(struct sigcontext) == 256, "struct sigcontext of the 64-bit ABI");
 
 enum {
-	UC_ALL = 7,		  /* UC_FP_XSTATE | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS */
-	SS_INVALID = 0x40,	  /* rt_sigreturn then leaves the alternate stack as it is */
-	XSAVE_SW_OFFSET = 464,	  /* software bytes of the legacy area: xcr0 first */
+	UC_ALL = 7,            /* UC_FP_XSTATE | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS */
+	SS_INVALID = 0x40,     /* rt_sigreturn then leaves the alternate stack as it is */
+	XSAVE_SW_OFFSET = 464, /* software bytes of the legacy area: xcr0 first */
 	XSAVE_MIN = 576,
 	RED_ZONE = 128,
 	NT_XSTATE = 0x202,
@@ -98,8 +98,8 @@ static size_t finish_xstate(uint8_t *fp, size_t len)
 }
 
 ssize_t x86_sigframe_build(pid_t tid, const struct arch_regs *regs, uint64_t sigmask,
-			   const struct arch_gadgets *g, uint8_t *buf, size_t size,
-			   raddr_t *sp_ret, struct err *e)
+			   const struct arch_gadgets *g, uint8_t *buf, size_t size, raddr_t *sp_ret,
+			   struct err *e)
 {
 	const struct user_regs_struct *u = (const struct user_regs_struct *)regs->raw;
 	uint8_t xstate[ARCH_XSTATE_MAX + 64];
@@ -117,7 +117,8 @@ ssize_t x86_sigframe_build(pid_t tid, const struct arch_regs *regs, uint64_t sig
 	size_t len = (size_t)(fp - at) + fp_len;
 
 	if (u->rsp < len + 4096 || len > size)
-		return err_set(e, ERR_RANGE, "thread %d: no room for a frame of %zu bytes", tid, len);
+		return err_set(e, ERR_RANGE, "thread %d: no room for a frame of %zu bytes", tid,
+			       len);
 
 	struct frame f = {
 	    .restorer = g->sigreturn,

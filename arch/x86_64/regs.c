@@ -82,7 +82,8 @@ void x86_gadgets_scan(const uint8_t *bytes, size_t len, raddr_t addr, struct arc
 
 	if (!g->syscall_ret && (p = memmem(bytes, len, call, sizeof(call))) != NULL)
 		g->syscall_ret = addr + (raddr_t)(p - bytes);
-	for (p = bytes; (p = memmem(p, (size_t)(end - p), restorer, sizeof(restorer))) != NULL; p++) {
+	for (p = bytes; (p = memmem(p, (size_t)(end - p), restorer, sizeof(restorer))) != NULL;
+	     p++) {
 		raddr_t at = addr + (raddr_t)(p - bytes);
 
 		if (g->nrestorers < ARCH_RESTORERS &&

@@ -13,7 +13,7 @@ void mp_free(uint64_t obj);
 void mp_move(uint64_t from, uint64_t to);
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
-#define COLD	      static __attribute__((noinline, cold))
+#define COLD          static __attribute__((noinline, cold))
 #define UNLIKELY(x)   __builtin_expect(!!(x), 0)
 
 enum { TOUCH = 65536 / sizeof(struct mp_unit) }; /* fault_around_bytes, kernel mm/memory.c */
@@ -152,7 +152,7 @@ struct frame {
 
 struct birth {
 	struct frame top, caller; /* caller: only if top is in an <internal:...> file */
-	uint64_t head;		  /* bits for the record's header */
+	uint64_t head;            /* bits for the record's header */
 };
 
 ALWAYS_INLINE uint64_t *internal_slot(uint64_t iseq)
@@ -238,8 +238,9 @@ COLD uint64_t thread_enter(uint64_t th)
 		uint64_t *e = &table[i & (MP_THREADS - 1)];
 		uint64_t known = 0;
 
-		if (*e == th || __atomic_compare_exchange_n(e, &known, th, 0, __ATOMIC_RELAXED,
-							    __ATOMIC_RELAXED) ||
+		if (*e == th ||
+		    __atomic_compare_exchange_n(e, &known, th, 0, __ATOMIC_RELAXED,
+						__ATOMIC_RELAXED) ||
 		    known == th) {
 			ctl_page()->last_thread = th << 16 | ((i & (MP_THREADS - 1)) + 1);
 			return (i & (MP_THREADS - 1)) + 1;

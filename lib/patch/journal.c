@@ -80,8 +80,9 @@ static int check_page(const struct page *p, raddr_t addr, struct err *e)
 	if (p->magic != JOURNAL_MAGIC)
 		return err_set(e, ERR_BADDATA, "no journal at %" PRIRA, addr);
 	if (p->version > JOURNAL_VERSION) {
-		err_set(e, ERR_UNSUPPORTED, "the journal at %" PRIRA " has version %u, this is for %d",
-			addr, p->version, JOURNAL_VERSION);
+		err_set(e, ERR_UNSUPPORTED,
+			"the journal at %" PRIRA " has version %u, this is for %d", addr,
+			p->version, JOURNAL_VERSION);
 		return err_remedy(e, "use the memprof that attached, or a newer one");
 	}
 	if (p->count > JOURNAL_MAX || p->stub != addr || p->stub_len % JOURNAL_PAGE != 0 ||
@@ -154,8 +155,8 @@ static int judge_word(const struct patch *w, const struct maps *maps,
 	uint8_t file[HOOK_WORD];
 
 	if (m == NULL || !m->x || m->w || m->inode == 0 || m->end - w->addr < HOOK_WORD)
-		return err_set(e, ERR_BADDATA, "the journal names %" PRIRA ", which is no code of a file",
-			       w->addr);
+		return err_set(e, ERR_BADDATA,
+			       "the journal names %" PRIRA ", which is no code of a file", w->addr);
 	if (read_file(ctx, m, w->addr - m->start + m->offset, file, sizeof(file), e) == -1)
 		return -1;
 	if (memcmp(file, w->old, HOOK_WORD) != 0)
@@ -176,8 +177,8 @@ static int judge_mapping(const struct maps *maps, raddr_t at, uint64_t len, bool
 	if (m->start != at || m->end - at != len || m->x != x ||
 	    (name[0] == 0 ? m->path[0] != 0 || m->inode != 0
 			  : strncmp(m->path, name, strlen(name)) != 0))
-		return err_set(e, ERR_BADDATA, "the journal's %s at %" PRIRA " is something else", what,
-			       at);
+		return err_set(e, ERR_BADDATA, "the journal's %s at %" PRIRA " is something else",
+			       what, at);
 	return 0;
 }
 

@@ -13,9 +13,9 @@
 enum { JOURNAL_PAGE = 4096, JOURNAL_MAX = 120 };
 
 struct journal {
-	pid_t pid, owner;	/* the tracee, as it calls itself to us; the memprof that patched */
+	pid_t pid, owner; /* the tracee, as it calls itself to us; the memprof that patched */
 	uint64_t starttime, owner_starttime; /* clock ticks since boot */
-	raddr_t stub, ctl, shm; /* our mappings; 0: not known */
+	raddr_t stub, ctl, shm;              /* our mappings; 0: not known */
 	uint64_t stub_len, ctl_len, shm_len;
 	struct patchset words;
 };

@@ -1,5 +1,7 @@
 #include "patch/patchset.h"
 
+#include "proc/poke.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,9 +28,9 @@ void patchset_deinit(struct patchset *ps)
 /* Put one word back. Returns 1 written, 0 it holds the old bytes already, -1 and e. */
 static int revert_word(const struct patch *p, const struct tracee *t, struct err *e)
 {
-	if (tracee_poke_word(t, p->addr, p->new, p->old, e) == 0)
+	if (poke_word(t, p->addr, p->new, p->old, e) == 0)
 		return 1;
-	if (e->code == ERR_CHANGED && tracee_poke_word(t, p->addr, p->old, p->old, e) == 0)
+	if (e->code == ERR_CHANGED && poke_word(t, p->addr, p->old, p->old, e) == 0)
 		return 0;
 	if (e->code == ERR_CHANGED)
 		e->code = ERR_DIRTY;
@@ -43,7 +45,7 @@ int patchset_apply(const struct patchset *ps, const struct tracee *t, struct err
 		size_t undone;
 		struct err again;
 
-		if (tracee_poke_word(t, p->addr, p->old, p->new, e) == 0)
+		if (poke_word(t, p->addr, p->old, p->new, e) == 0)
 			continue;
 		/* The word itself may have been written before its check failed; what somebody else
 		 * wrote there stays his. */

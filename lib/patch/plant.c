@@ -2,6 +2,7 @@
 
 #include "patch/safepoint.h"
 #include "patch/stub.h"
+#include "proc/poke.h"
 #include "proc/procfs.h"
 #include "proc/region.h"
 
@@ -14,10 +15,10 @@
 
 enum {
 	STOP_BUDGET_MS = 50,
-	PLACE_TRIES = 5,     /* the target may map something where we wanted to */
+	PLACE_TRIES = 5, /* the target may map something where we wanted to */
 	RETRY_MIN_NS = 500000,
 	RETRY_MAX_NS = 20000000,
-	SAFE_TRIES = 60,     /* a thread may stand in the way for a while, or not stop in time */
+	SAFE_TRIES = 60, /* a thread may stand in the way for a while, or not stop in time */
 };
 
 /* One attempt, from the first held thread to the release of the last. */
@@ -119,7 +120,8 @@ static void unmap_again(struct attempt *a, struct err *e)
 		return;
 	if (rcall_hold(&a->rc, &a->t, a->req->mem_fd, &a->gadgets, &a->maps, &since, &why) == -1) {
 		if (procfs_lives(a->req->pid))
-			err_set(e, ERR_DIRTY, "mappings were left behind in the target: %s", why.msg);
+			err_set(e, ERR_DIRTY, "mappings were left behind in the target: %s",
+				why.msg);
 		return;
 	}
 	unmap_all(a, e);
@@ -140,7 +142,7 @@ static int write_stub(struct attempt *a, struct err *e)
 		return err_set(e, ERR_FAILED, "there is no stub page to write");
 	for (size_t i = 0; i < s->len; i += 8) {
 		if (memcmp(s->bytes + i, zero, 8) != 0 &&
-		    tracee_poke(&a->t, s->at + i, s->bytes + i, 8, e) == -1)
+		    poke_bytes(&a->t, s->at + i, s->bytes + i, 8, e) == -1)
 			return -1;
 	}
 	seen = calloc(1, s->len);
@@ -246,8 +248,8 @@ static int plant_once(struct attempt *a, struct err *e)
 	if (rcall_hold(&a->rc, &a->t, a->req->mem_fd, &a->gadgets, &a->maps, &a->held_ns, e) == -1)
 		return -1;
 	int ret = map_all(a, e) == 0 && write_stub(a, e) == 0 ? 0 : -1;
-	/* The worker is an ordinary thread again before the text changes: it may stand in the way as
-	 * any other. */
+	/* The worker is an ordinary thread again before the text changes: it may stand in the way
+	 * as any other. */
 	if (rcall_end(&a->rc, ret == 0 ? e : &ignored) == -1)
 		ret = -1;
 	if (ret == 0)
@@ -265,8 +267,7 @@ static int plant_once(struct attempt *a, struct err *e)
 int plant(const struct plant_req *req, struct planted *ret, struct err *e)
 {
 	for (unsigned tries = 0;; tries++) {
-		struct attempt a = {
-		    .req = req, .out = ret, .pagemap_fd = pagemap_open(req->pid)};
+		struct attempt a = {.req = req, .out = ret, .pagemap_fd = pagemap_open(req->pid)};
 
 		*ret = (struct planted){.shm = {.remote_fd = -1}};
 		tracee_init(&a.t, req->pid, req->arch);

@@ -17,19 +17,19 @@
 struct plant_req {
 	pid_t pid;
 	uint64_t starttime;
-	pid_t owner;			/* us */
+	pid_t owner; /* us */
 	uint64_t owner_starttime;
 	const struct arch *arch;
 	const struct mem *mem;
-	int mem_fd;			/* /proc/PID/mem, writable; borrowed */
+	int mem_fd; /* /proc/PID/mem, writable; borrowed */
 	bool suspend_seccomp;
 	const struct image *image;
 	uint64_t bias;
 	const struct site_list *sites;
 	bool (*is_target)(const void *text, uint64_t vaddr); /* branch target? for windows */
 	const void *text;
-	struct mp_config config;	/* Ruby's part and stale_tsc filled in */
-	size_t ring_bytes;		/* power of two */
+	struct mp_config config; /* Ruby's part and stale_tsc filled in */
+	size_t ring_bytes;       /* power of two */
 	/* Called with all threads stopped, before the first word is written: last checks, and the
 	 * figures to start from. May be NULL. */
 	int (*at_stop)(void *ctx, const struct tracee *t, struct err *e);
@@ -37,12 +37,12 @@ struct plant_req {
 };
 
 struct planted {
-	struct shm shm;		/* our side of the ring; shm_deinit */
+	struct shm shm; /* our side of the ring; shm_deinit */
 	raddr_t stub, ctl;
 	size_t stub_len;
-	uint64_t pause_us;	/* from the first thread asked to stop for the patch until all run */
-	uint64_t hold_us;	/* the thread that ran our remote calls: first stop to release */
-	unsigned threads;	/* stopped for the patch */
+	uint64_t pause_us; /* from the first thread asked to stop for the patch until all run */
+	uint64_t hold_us;  /* the thread that ran our remote calls: first stop to release */
+	unsigned threads;  /* stopped for the patch */
 };
 
 /* All that plant() does before its first stop: find the gadgets, choose the places, plan the hooks,

@@ -3,11 +3,11 @@
 #include <stdlib.h>
 
 enum {
-	NUDGES_MAX = 50,     /* then the others have stood long enough */
+	NUDGES_MAX = 50,      /* then the others have stood long enough */
 	MARGIN_NS = 10000000, /* before the deadline: a nudged thread must be able to stop again */
-	RUN_PAGES = 16,	     /* read at once */
-	STACK_MAX = 8 << 20, /* as deep as a stack is looked through */
-	STACKS_MAX = 16,     /* that the handlers of one thread may run on */
+	RUN_PAGES = 16,       /* read at once */
+	STACK_MAX = 8 << 20,  /* as deep as a stack is looked through */
+	STACKS_MAX = 16,      /* that the handlers of one thread may run on */
 	PAGE_MAX = 4096,
 };
 
@@ -155,9 +155,8 @@ static int nudge_out(struct tracee *t, const struct safe_range *r, size_t n, boo
 	return 0;
 }
 
-int safepoint_reach(struct tracee *t, const struct safe_view *view,
-		    const struct safe_range *ranges, size_t nranges, unsigned budget_ms,
-		    struct err *e)
+int safepoint_reach(struct tracee *t, const struct safe_view *view, const struct safe_range *ranges,
+		    size_t nranges, unsigned budget_ms, struct err *e)
 {
 	bool moved;
 

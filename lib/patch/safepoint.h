@@ -25,8 +25,7 @@ struct safe_view {
  * for a moment and is stopped again. Returns 0 when none is inside; 1 when a signal handler has to
  * finish first (release, wait, try again); -1 and e. Threads born meanwhile are stopped, too.
  */
-int safepoint_reach(struct tracee *t, const struct safe_view *view,
-		    const struct safe_range *ranges, size_t nranges, unsigned budget_ms,
-		    struct err *e);
+int safepoint_reach(struct tracee *t, const struct safe_view *view, const struct safe_range *ranges,
+		    size_t nranges, unsigned budget_ms, struct err *e);
 
 #endif

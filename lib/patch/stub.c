@@ -94,8 +94,7 @@ static int fill_agent(struct stub *s, raddr_t entry[SITE_EVENTS], struct err *e)
 	struct mp_blob_head head;
 
 	memcpy(&head, mp_blob, sizeof(head));
-	if (head.magic != MP_BLOB_MAGIC || head.abi != MP_ABI_VERSION ||
-	    head.size != blob_size())
+	if (head.magic != MP_BLOB_MAGIC || head.abi != MP_ABI_VERSION || head.size != blob_size())
 		return err_set(e, ERR_FAILED, "this memprof was built with a foreign agent");
 	memcpy(s->bytes + MP_STUB_AGENT, mp_blob, blob_size());
 	for (size_t i = 0; i < SITE_EVENTS; i++)

@@ -1,4 +1,5 @@
-/* The stub mapping's bytes: journal, configuration, thunks, agent. Pure, but for where it may go. */
+/* The stub mapping's bytes: journal, configuration, thunks, agent. Pure, but for where it may go.
+ */
 #ifndef MEMPROF_PATCH_STUB_H
 #define MEMPROF_PATCH_STUB_H
 
@@ -6,9 +7,9 @@
 #include "patch/plant.h"
 
 struct stub {
-	raddr_t at, ctl, shm;	/* where the three mappings go */
+	raddr_t at, ctl, shm; /* where the three mappings go */
 	size_t len, shm_len;
-	uint8_t *bytes;		/* len of them */
+	uint8_t *bytes; /* len of them */
 	struct hook_plan plan;
 	struct journal journal; /* its words borrow nothing */
 };

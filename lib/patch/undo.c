@@ -76,7 +76,8 @@ static int revert_text(struct undoing *u, unsigned tries, struct err *e)
 	 * it awake, or gone. */
 	return ret == -1 && (e->code == ERR_TIMEOUT ||
 			     (e->code == ERR_GONE && procfs_lives(u->req->pid)))
-		   ? 1 : ret;
+		   ? 1
+		   : ret;
 }
 
 static int restore_text(struct undoing *u, struct err *e)
@@ -94,9 +95,9 @@ static int restore_text(struct undoing *u, struct err *e)
 		if (ret != 1)
 			return ret;
 		if (tries == TRIES)
-			return err_set(e, ERR_DIRTY, "a thread of %d never left our code; %s",
-				       u->req->pid, u->reverted ? "a page of it stays mapped"
-								: "it stays patched");
+			return err_set(
+			    e, ERR_DIRTY, "a thread of %d never left our code; %s", u->req->pid,
+			    u->reverted ? "a page of it stays mapped" : "it stays patched");
 		u->out->retries++;
 		pause_between_tries(tries);
 	}

@@ -54,8 +54,9 @@ int rcall_find_gadgets(const struct arch *arch, int mem_fd, const struct maps *m
 	}
 	free(buf);
 	if (ret->syscall_ret == 0 || ret->sigreturn == 0)
-		return err_set(e, ERR_UNSUPPORTED,
-			       "its C library has no system call or signal return that could be used");
+		return err_set(
+		    e, ERR_UNSUPPORTED,
+		    "its C library has no system call or signal return that could be used");
 	return 0;
 }
 
@@ -143,8 +144,8 @@ int rcall_begin(struct rcall *c, struct tracee *t, pid_t tid, int mem_fd,
 		return err_set(e, ERR_RANGE, "thread %d is inside a restartable sequence", tid);
 	if (ptrace(PTRACE_GETSIGMASK, tid, (void *)sizeof(c->sigmask), &c->sigmask) == -1)
 		return err_sys(e, ERR_SYS, "thread %d: reading its signal mask", tid);
-	ssize_t len = t->arch->sigframe_build(tid, &c->orig, c->sigmask, g, frame, sizeof(frame),
-					      &c->sp, e);
+	ssize_t len =
+	    t->arch->sigframe_build(tid, &c->orig, c->sigmask, g, frame, sizeof(frame), &c->sp, e);
 	if (len == -1)
 		return -1;
 	c->scratch = (c->sp - 128 - RCALL_SCRATCH) & ~15ull;
@@ -178,8 +179,7 @@ int rcall_hold(struct rcall *c, struct tracee *t, int mem_fd, const struct arch_
 
 raddr_t rcall_put(struct rcall *c, const void *bytes, size_t len)
 {
-	if (len > RCALL_SCRATCH ||
-	    pwrite(c->mem_fd, bytes, len, (off_t)c->scratch) != (ssize_t)len)
+	if (len > RCALL_SCRATCH || pwrite(c->mem_fd, bytes, len, (off_t)c->scratch) != (ssize_t)len)
 		return 0;
 	return c->scratch;
 }
@@ -244,8 +244,8 @@ int rcall_syscall(struct rcall *c, long nr, const uint64_t args[6], long *ret, s
 	return 0;
 }
 
-int rcall_checked(struct rcall *c, const char *what, long nr, const uint64_t args[6],
-		  uint64_t *ret, struct err *e)
+int rcall_checked(struct rcall *c, const char *what, long nr, const uint64_t args[6], uint64_t *ret,
+		  struct err *e)
 {
 	long got;
 

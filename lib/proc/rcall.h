@@ -12,13 +12,13 @@
 struct rcall {
 	struct tracee *t;
 	pid_t tid;
-	int mem_fd;		    /* /proc/PID/mem, open for writing; borrowed */
+	int mem_fd; /* /proc/PID/mem, open for writing; borrowed */
 	struct arch_gadgets gadgets;
 	struct arch_regs orig;
 	uint64_t sigmask;
-	raddr_t sp;		    /* of the frame */
-	raddr_t scratch;	    /* RCALL_SCRATCH bytes below it, for strings */
-	bool armed;		    /* the thread is on its way through a call of ours */
+	raddr_t sp;      /* of the frame */
+	raddr_t scratch; /* RCALL_SCRATCH bytes below it, for strings */
+	bool armed;      /* the thread is on its way through a call of ours */
 };
 
 enum { RCALL_SCRATCH = 256 };
@@ -54,8 +54,8 @@ raddr_t rcall_put(struct rcall *c, const void *bytes, size_t len);
 int rcall_syscall(struct rcall *c, long nr, const uint64_t args[6], long *ret, struct err *e);
 
 /* As rcall_syscall, a kernel error being an error: "WHAT: strerror". */
-int rcall_checked(struct rcall *c, const char *what, long nr, const uint64_t args[6],
-		  uint64_t *ret, struct err *e);
+int rcall_checked(struct rcall *c, const char *what, long nr, const uint64_t args[6], uint64_t *ret,
+		  struct err *e);
 
 #define RCALL(c, what, nr, ret, e, ...)                                                            \
 	rcall_checked(c, what, nr, (const uint64_t[6]){__VA_ARGS__}, ret, e)

@@ -17,7 +17,8 @@
 int region_map(struct rcall *c, raddr_t at, size_t len, int prot, int flags, int fd, struct err *e)
 {
 	long got;
-	const uint64_t kind = (uint64_t)flags | MAP_FIXED_NOREPLACE | (fd == -1 ? MAP_ANONYMOUS : 0);
+	const uint64_t kind =
+	    (uint64_t)flags | MAP_FIXED_NOREPLACE | (fd == -1 ? MAP_ANONYMOUS : 0);
 	const uint64_t args[6] = {at, len, (uint64_t)prot, kind, (uint64_t)(int64_t)fd, 0};
 
 	if (rcall_syscall(c, SYS_mmap, args, &got, e) == -1)
@@ -51,7 +52,8 @@ int region_drop_copies(struct rcall *c, raddr_t at, size_t len, struct err *e)
 
 	/* Pages that the target locked want another word (Linux 5.18). A kernel that knows neither
 	 * leaves the copy: its bytes are the file's again, only its memory is not shared. */
-	if (rcall_syscall(c, SYS_madvise, (const uint64_t[6]){at, len, MADV_DONTNEED}, &got, e) == -1)
+	if (rcall_syscall(c, SYS_madvise, (const uint64_t[6]){at, len, MADV_DONTNEED}, &got, e) ==
+	    -1)
 		return -1;
 	if (got == -EINVAL)
 		return rcall_syscall(c, SYS_madvise,

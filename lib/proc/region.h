@@ -6,8 +6,7 @@
 
 /* Map len bytes at exactly `at`, where nothing is mapped. fd -1: anonymous. e: ERR_RANGE something
  * is there meanwhile (look again); ERR_FAILED the kernel refused. */
-int region_map(struct rcall *c, raddr_t at, size_t len, int prot, int flags, int fd,
-	       struct err *e);
+int region_map(struct rcall *c, raddr_t at, size_t len, int prot, int flags, int fd, struct err *e);
 
 int region_unmap(struct rcall *c, raddr_t at, size_t len, struct err *e);
 

@@ -25,8 +25,8 @@ static int remote_memfd(struct rcall *c, long *fd, struct err *e)
 
 	if (name == 0)
 		return err_set(e, ERR_FAILED, "writing to the target's stack");
-	if (rcall_syscall(c, SYS_memfd_create,
-			  (const uint64_t[6]){name, flags | MFD_NOEXEC_SEAL}, fd, e) == -1)
+	if (rcall_syscall(c, SYS_memfd_create, (const uint64_t[6]){name, flags | MFD_NOEXEC_SEAL},
+			  fd, e) == -1)
 		return -1;
 	if (*fd == -EINVAL &&
 	    rcall_syscall(c, SYS_memfd_create, (const uint64_t[6]){name, flags}, fd, e) == -1)

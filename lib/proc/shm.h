@@ -8,9 +8,9 @@
 #define SHM_NAME "memprof" /* /proc/PID/maps shows "/memfd:memprof (deleted)" */
 
 struct shm {
-	void *local;	/* our mapping, or NULL */
+	void *local; /* our mapping, or NULL */
 	size_t len;
-	int remote_fd;	/* open in the tracee, or -1 */
+	int remote_fd; /* open in the tracee, or -1 */
 };
 
 /* Create it and map it here. Sealed against shrinking, growing and further seals: a file cut short

@@ -126,8 +126,8 @@ static bool is_event_stop(int status)
 }
 
 /*
- * Is tid in the stop that PTRACE_INTERRUPT asked for, or in a group stop? As ask(); a signal that is
- * being delivered first is passed on at once: never swallowed, never kept.
+ * Is tid in the stop that PTRACE_INTERRUPT asked for, or in a group stop? As ask(); a signal that
+ * is being delivered first is passed on at once: never swallowed, never kept.
  */
 static int ask_event_stop(pid_t tid, struct err *e)
 {
@@ -360,7 +360,8 @@ static int wait_pass(struct tracee *t, struct err *e)
 		if (left == 0)
 			return 0;
 		if (tracee_now_ns() > t->deadline_ns)
-			return err_set(e, ERR_TIMEOUT, "%zu of %zu threads do not stop", left, t->n);
+			return err_set(e, ERR_TIMEOUT, "%zu of %zu threads do not stop", left,
+				       t->n);
 		if (spins % DEAD_EVERY == 0)
 			drop_dead(t);
 		wait_turn(spins);
@@ -392,8 +393,8 @@ int tracee_nudge(struct tracee *t, size_t i, struct err *e)
 	th->stopped = false;
 	ptrace(PTRACE_CONT, th->tid, NULL, NULL);
 	/* It must get to run, and may have to do so on this CPU. An interrupt that was still due (a
-	 * group stop leaves one) stops it at once: that one is used up then, and the next nudge moves
-	 * it. */
+	 * group stop leaves one) stops it at once: that one is used up then, and the next nudge
+	 * moves it. */
 	for (unsigned naps = 0; naps < NUDGE_NAPS; naps++) {
 		nanosleep(&(struct timespec){.tv_nsec = NUDGE_NAP_NS}, NULL);
 		int got = ask_event_stop(th->tid, e);
@@ -404,59 +405,4 @@ int tracee_nudge(struct tracee *t, size_t i, struct err *e)
 	if (wait_event_stop(t, th->tid, e) == -1)
 		return -1;
 	return thread_read(t, th, e);
-}
-
-/* -- text ------------------------------------------------------------------------------------ */
-
-static int peek(pid_t tid, raddr_t addr, uint8_t word[8], struct err *e)
-{
-	errno = 0;
-	long got = ptrace(PTRACE_PEEKTEXT, tid, (void *)addr, NULL);
-	if (got == -1 && errno != 0)
-		return err_sys(e, ERR_FAULT, "reading text at %" PRIRA, addr);
-	memcpy(word, &got, 8);
-	return 0;
-}
-
-static int poke(pid_t tid, raddr_t addr, const uint8_t word[8], struct err *e)
-{
-	long w;
-
-	memcpy(&w, word, 8);
-	if (ptrace(PTRACE_POKETEXT, tid, (void *)addr, (void *)w) == -1)
-		return err_sys(e, ERR_SYS, "writing text at %" PRIRA, addr);
-	return 0;
-}
-
-static pid_t any_stopped(const struct tracee *t)
-{
-	return t->n > 0 ? t->v[0].tid : 0;
-}
-
-int tracee_poke_word(const struct tracee *t, raddr_t addr, const uint8_t old[8],
-		     const uint8_t new[8], struct err *e)
-{
-	pid_t tid = any_stopped(t);
-	uint8_t seen[8];
-
-	if (peek(tid, addr, seen, e) == -1)
-		return -1;
-	if (memcmp(seen, old, 8) != 0)
-		return err_set(e, ERR_CHANGED, "text at %" PRIRA " is not what was planned for", addr);
-	if (poke(tid, addr, new, e) == -1 || peek(tid, addr, seen, e) == -1)
-		return -1;
-	if (memcmp(seen, new, 8) != 0)
-		return err_set(e, ERR_CHANGED, "text at %" PRIRA " did not take the new bytes", addr);
-	return 0;
-}
-
-int tracee_poke(const struct tracee *t, raddr_t addr, const void *bytes, size_t len, struct err *e)
-{
-	pid_t tid = any_stopped(t);
-
-	for (size_t i = 0; i < len; i += 8) {
-		if (poke(tid, addr + i, (const uint8_t *)bytes + i, e) == -1)
-			return -1;
-	}
-	return 0;
 }

@@ -28,20 +28,20 @@
 
 struct thread {
 	pid_t tid;
-	bool stopped;		/* in a stop of ours: registers can be read */
-	bool kept;		/* was held before tracee_stop_all */
-	struct arch_regs regs;	/* as they were when it stopped */
+	bool stopped;          /* in a stop of ours: registers can be read */
+	bool kept;             /* was held before tracee_stop_all */
+	struct arch_regs regs; /* as they were when it stopped */
 	struct arch_where at;
 };
 
 struct tracee {
 	pid_t pid;
 	const struct arch *arch;
-	bool suspend_seccomp;	/* ask for PTRACE_O_SUSPEND_SECCOMP with every seize */
-	struct thread *v;	/* threads we hold */
+	bool suspend_seccomp; /* ask for PTRACE_O_SUSPEND_SECCOMP with every seize */
+	struct thread *v;     /* threads we hold */
 	size_t n, cap;
-	uint64_t released_ns;	/* when the thread that was let go last was let go */
-	uint64_t deadline_ns;	/* CLOCK_MONOTONIC: waits give up then; set by the callers below */
+	uint64_t released_ns; /* when the thread that was let go last was let go */
+	uint64_t deadline_ns; /* CLOCK_MONOTONIC: waits give up then; set by the callers below */
 };
 
 void tracee_init(struct tracee *t, pid_t pid, const struct arch *arch);
@@ -67,14 +67,6 @@ void tracee_release_others(struct tracee *t, pid_t keep);
 
 /* Index of the thread with this tid, or SIZE_MAX. */
 size_t tracee_find(const struct tracee *t, pid_t tid);
-
-/* One word of text, written as one: read back and compared. t must hold a stopped thread.
- * e: ERR_CHANGED the word was not `old` (nothing written) or not what we wrote. */
-int tracee_poke_word(const struct tracee *t, raddr_t addr, const uint8_t old[8],
-		     const uint8_t new[8], struct err *e);
-
-/* len bytes (a multiple of 8) to a mapping of ours that is not writable for its owner. */
-int tracee_poke(const struct tracee *t, raddr_t addr, const void *bytes, size_t len, struct err *e);
 
 /* Wait for the next stop of a thread that we let run to it. Returns 0 and *status, or -1 and e:
  * ERR_GONE, ERR_TIMEOUT past t->deadline_ns. For rcall. */

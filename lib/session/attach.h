@@ -19,7 +19,7 @@ enum { ATTACH_RING_DEFAULT = 32 << 20, ATTACH_RING_MIN = 1 << 16, ATTACH_RING_MA
 struct attach_opts {
 	size_t ring_bytes;  /* 0: ATTACH_RING_DEFAULT; rounded up to a power of two */
 	bool keep_internal; /* births stay in <internal:...> frames */
-	bool by_thread;	    /* rows know their thread */
+	bool by_thread;     /* rows know their thread */
 };
 
 /* Check the target, plan, patch, let it run. On failure the target is as it was, or e->code is
@@ -34,8 +34,8 @@ struct attach_status {
 };
 
 /*
- * Read what has happened, for up to ms milliseconds. Returns 1 while the target runs patched, 0 when
- * it is gone (exit or exec), or -1 and e.
+ * Read what has happened, for up to ms milliseconds. Returns 1 while the target runs patched, 0
+ * when it is gone (exit or exec), or -1 and e.
  */
 int attach_step(struct attach *a, unsigned ms, struct attach_status *st, struct err *e);
 

@@ -68,7 +68,8 @@ static __attribute__((format(printf, 2, 3))) void note(struct building *b, const
 		b->p->notes[b->p->nnotes++] = keep(b->o, text);
 }
 
-/* "main", its name, or its number. A thread that has ended may have left its name behind, or not. */
+/* "main", its name, or its number. A thread that has ended may have left its name behind, or not.
+ */
 static const char *thread_label(struct building *b, uint32_t number)
 {
 	const struct attach *a = b->a;
@@ -186,8 +187,10 @@ static void note_limits(struct building *b)
 		note(b, "the target exited or started another program while it was profiled: live "
 			"means alive at that moment");
 	if (a->unwatched_s > 0)
-		note(b, "nobody read for %.1f s and recording was off meanwhile: what was born and "
-			"freed then is missing, live figures are upper bounds", a->unwatched_s);
+		note(b,
+		     "nobody read for %.1f s and recording was off meanwhile: what was born and "
+		     "freed then is missing, live figures are upper bounds",
+		     a->unwatched_s);
 	if (dropped > 0)
 		note(b, "%llu events did not fit into the ring: a larger --ring keeps them",
 		     (unsigned long long)dropped);
@@ -195,20 +198,23 @@ static void note_limits(struct building *b)
 		note(b, "the heap was compacted and moves could not be followed: the live figures "
 			"are void");
 	if (a->undone.inexact)
-		note(b, "a thread stayed in memprof's code while the VM's counters were read: they may "
-			"be off by one a thread");
+		note(
+		    b,
+		    "a thread stayed in memprof's code while the VM's counters were read: they may "
+		    "be off by one a thread");
 	if (a->ring.corrupt + a->ring.abandoned > 0)
-		note(b, "%" PRIu64 " records were unreadable",
-		     a->ring.corrupt + a->ring.abandoned);
+		note(b, "%" PRIu64 " records were unreadable", a->ring.corrupt + a->ring.abandoned);
 	if (tot.untracked > 0)
-		note(b, "%llu objects were counted but not followed: memory limit of the live table",
+		note(b,
+		     "%llu objects were counted but not followed: memory limit of the live table",
 		     (unsigned long long)tot.untracked);
 	if (tot.other > 0)
 		note(b, "%llu objects are in the row (other): too many birth sites at a time",
 		     (unsigned long long)tot.other);
 	if (a->end_known && a->begin.ractors > 1)
-		note(b, "several Ractors: this Ruby's own counter loses updates, coverage may exceed "
-			"1");
+		note(b,
+		     "several Ractors: this Ruby's own counter loses updates, coverage may exceed "
+		     "1");
 }
 
 int attach_profile(struct attach *a, struct profile **ret, struct err *e)
@@ -243,12 +249,13 @@ const char *attach_describe(struct attach *a)
 {
 	const struct target *t = &a->target;
 
-	snprintf(a->describe, sizeof(a->describe),
-		 "ruby %s\n%s, build id %s, %zu sites\nstub page at %" PRIRA
-		 ", ring of %zu KiB\n%u thread(s) stopped for %llu us, one of them held for %llu us",
-		 t->version.text, t->image_base, image_build_id(t->image), t->sites.n,
-		 a->planted.stub, a->opts.ring_bytes >> 10, a->planted.threads,
-		 (unsigned long long)a->planted.pause_us, (unsigned long long)a->planted.hold_us);
+	snprintf(
+	    a->describe, sizeof(a->describe),
+	    "ruby %s\n%s, build id %s, %zu sites\nstub page at %" PRIRA
+	    ", ring of %zu KiB\n%u thread(s) stopped for %llu us, one of them held for %llu us",
+	    t->version.text, t->image_base, image_build_id(t->image), t->sites.n, a->planted.stub,
+	    a->opts.ring_bytes >> 10, a->planted.threads, (unsigned long long)a->planted.pause_us,
+	    (unsigned long long)a->planted.hold_us);
 	return a->describe;
 }
 
@@ -259,7 +266,8 @@ const char *attach_memory_report(struct attach *a)
 	track_memory(a->track, &m);
 	snprintf(a->memory, sizeof(a->memory),
 		 "memory: ring %zu KiB, live table %zu KiB, sites %zu KiB, code %zu KiB, names %zu "
-		 "KiB, rows %zu KiB", a->opts.ring_bytes >> 10, m.live >> 10, m.sites >> 10,
-		 m.code >> 10, m.names >> 10, m.rows >> 10);
+		 "KiB, rows %zu KiB",
+		 a->opts.ring_bytes >> 10, m.live >> 10, m.sites >> 10, m.code >> 10, m.names >> 10,
+		 m.rows >> 10);
 	return a->memory;
 }

@@ -164,8 +164,8 @@ static bool looks_like_ruby(pid_t pid)
 		const char *slash = strrchr(maps.v[i].path, '/');
 		const char *base = slash != NULL ? slash + 1 : maps.v[i].path;
 
-		found = maps.v[i].x && (strncmp(base, "libruby", 7) == 0 ||
-					strncmp(base, "ruby", 4) == 0);
+		found = maps.v[i].x &&
+			(strncmp(base, "libruby", 7) == 0 || strncmp(base, "ruby", 4) == 0);
 	}
 	maps_deinit(&maps);
 	return found;

@@ -11,23 +11,23 @@
 
 struct check_site {
 	const char *event; /* "alloc", "free", "move" */
-	uint64_t addr;	   /* in the tracee */
-	uint64_t vaddr;	   /* in the image */
-	unsigned len;	   /* bytes displaced */
-	char insn[96];	   /* the displaced instructions, as text */
+	uint64_t addr;     /* in the tracee */
+	uint64_t vaddr;    /* in the image */
+	unsigned len;      /* bytes displaced */
+	char insn[96];     /* the displaced instructions, as text */
 	const char *why;
 };
 
 struct check_result {
 	pid_t pid;
 	char ruby[16], description[160], exe[256], image[128], build_id[64];
-	char layout[128];	/* the row, and what its probes saw */
+	char layout[128]; /* the row, and what its probes saw */
 	char tls[64];
 	unsigned threads;
 	bool moves_known;
 	struct check_site *sites;
 	size_t nsites;
-	char notes[8][200];	/* namespaces, seccomp, JIT and the like */
+	char notes[8][200]; /* namespaces, seccomp, JIT and the like */
 	size_t nnotes;
 };
 

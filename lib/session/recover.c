@@ -3,10 +3,10 @@
 #include "agent/abi.h"
 #include "patch/undo.h"
 #include "proc/shm.h"
+#include "session/quiet.h"
 #include "session/target.h"
 
 #include <dirent.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -41,7 +41,8 @@ static void intents_from_shm(const struct target *t, const struct map *m, struct
 		return;
 	j->owner = (pid_t)head.owner_pid;
 	j->owner_starttime = head.owner_starttime;
-	if (is_anonymous(maps_find(&t->maps, head.stub_addr), head.stub_addr, head.stub_len, true)) {
+	if (is_anonymous(maps_find(&t->maps, head.stub_addr), head.stub_addr, head.stub_len,
+			 true)) {
 		j->stub = head.stub_addr;
 		j->stub_len = head.stub_len;
 	}
@@ -90,8 +91,8 @@ static int find_work(struct target *t, struct journal *j, struct err *e)
 		/* Half-written: then no word of text has been touched, the header is enough. */
 		if (ret == 0 || e->code == ERR_UNSUPPORTED || shm == NULL) {
 			e->code = ERR_DIRTY;
-			return err_prefix(e, "%d: its journal is not to be believed, nothing was undone",
-					  t->pid);
+			return err_prefix(
+			    e, "%d: its journal is not to be believed, nothing was undone", t->pid);
 		}
 	}
 	if (shm != NULL) {
@@ -106,7 +107,8 @@ static int check_owner(const struct target *t, const struct journal *j, struct e
 	if (j->owner == 0 || j->owner == getpid() ||
 	    !target_process_lives(j->owner, j->owner_starttime))
 		return 0;
-	err_set(e, ERR_BUSY, "%d: is being profiled by memprof %d, which is alive", t->pid, j->owner);
+	err_set(e, ERR_BUSY, "%d: is being profiled by memprof %d, which is alive", t->pid,
+		j->owner);
 	return err_remedy(e, "end it with ^C there, or kill -INT %d", j->owner);
 }
 
@@ -122,12 +124,11 @@ static int undo_all(struct target *t, const struct journal *j, struct recover_re
 	    .journal = j,
 	};
 	struct undo_result done;
-	sigset_t all, old;
+	struct quiet q;
 
-	sigfillset(&all);
-	sigprocmask(SIG_BLOCK, &all, &old);
+	quiet_begin(&q);
 	int got = undo(&req, &done, e);
-	sigprocmask(SIG_SETMASK, &old, NULL);
+	quiet_end(&q);
 	ret->sites = done.words;
 	ret->mappings = done.mappings;
 	ret->pause_us = (unsigned)done.pause_us;

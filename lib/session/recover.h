@@ -9,9 +9,9 @@
 #include <sys/types.h>
 
 struct recover_result {
-	size_t sites;	   /* words restored */
+	size_t sites;      /* words restored */
 	size_t mappings;   /* mappings of ours removed */
-	bool found;	   /* there was something of ours */
+	bool found;        /* there was something of ours */
 	unsigned pause_us; /* all threads stopped */
 };
 

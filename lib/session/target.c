@@ -51,7 +51,8 @@ static int check_kind(const struct target *t, struct err *e)
 	if (procfs_is_zombie(&st) && t->status.threads <= 1)
 		return err_set(e, ERR_GONE, "%d: has exited and waits for its parent", t->pid);
 	if (t->status.tgid != t->pid) {
-		err_set(e, ERR_UNSUPPORTED, "%d: is a thread of process %d", t->pid, t->status.tgid);
+		err_set(e, ERR_UNSUPPORTED, "%d: is a thread of process %d", t->pid,
+			t->status.tgid);
 		return err_remedy(e, "use %d", t->status.tgid);
 	}
 	return 0;
@@ -82,7 +83,8 @@ static int check_policy(struct target *t, struct err *e)
 	if (!has_capability(CAP_SYS_ADMIN)) {
 		err_set(e, ERR_UNSUPPORTED,
 			"%d: has a seccomp filter that could kill it, and suspending it needs "
-			"CAP_SYS_ADMIN", t->pid);
+			"CAP_SYS_ADMIN",
+			t->pid);
 		return err_remedy(e, "run memprof as root");
 	}
 	t->suspend_seccomp = true;
@@ -97,8 +99,10 @@ static int permission_error(const struct target *t, struct err *e)
 		err_set(e, ERR_PERM, "%d: belongs to %s, this user may not trace it", t->pid,
 			user_name(t->status.uid[0], name, sizeof(name)));
 	} else {
-		err_set(e, ERR_PERM, "%d: may not be traced by this user (not dumpable, or a policy "
-			"such as yama's ptrace_scope)", t->pid);
+		err_set(e, ERR_PERM,
+			"%d: may not be traced by this user (not dumpable, or a policy "
+			"such as yama's ptrace_scope)",
+			t->pid);
 	}
 	return err_remedy(e, "run memprof as root (sudo), or give it CAP_SYS_PTRACE");
 }

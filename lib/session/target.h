@@ -16,18 +16,18 @@
 struct target {
 	const struct arch *arch;
 	pid_t pid;
-	uint64_t starttime;	/* with the pid, its identity */
+	uint64_t starttime; /* with the pid, its identity */
 	struct procfs_status status;
-	int pid_fd;		/* readable when it exits; -1: kernel without pidfd */
-	int mem_fd;		/* /proc/PID/mem, the one way its memory is read */
+	int pid_fd; /* readable when it exits; -1: kernel without pidfd */
+	int mem_fd; /* /proc/PID/mem, the one way its memory is read */
 	struct mem mem;
-	struct maps maps;	/* as they were when it was opened */
-	char exe[256];		/* printable */
+	struct maps maps; /* as they were when it was opened */
+	char exe[256];    /* printable */
 	bool suspend_seccomp;
 
 	/* target_find_ruby */
-	struct image *image;	/* the object that holds the VM */
-	char image_base[128];	/* its file's name, printable */
+	struct image *image;  /* the object that holds the VM */
+	char image_base[128]; /* its file's name, printable */
 	uint64_t bias;
 	struct ruby_version version;
 	const struct ruby_layout *layout;
@@ -60,8 +60,8 @@ int target_check_sites(const struct target *t, struct err *e);
 /* True if the process is still the one that was opened, in the same address space. */
 bool target_is_alive(const struct target *t);
 
-/* What plant() needs to know of it, after target_probe. Borrows from t; ring_bytes, stale_tsc and the
- * callback are the caller's to fill in. */
+/* What plant() needs to know of it, after target_probe. Borrows from t; ring_bytes, stale_tsc and
+ * the callback are the caller's to fill in. */
 int target_plant_req(const struct target *t, struct plant_req *ret, struct err *e);
 
 /* Bytes of the file behind a map of the target. For journal_judge. */

@@ -54,7 +54,8 @@ int target_read_file(void *target, const struct map *m, uint64_t offset, void *b
 	ssize_t n = pread(fd, buf, len, (off_t)offset);
 	close(fd);
 	if (n != (ssize_t)len)
-		return err_set(e, ERR_BADDATA, "the file mapped at %" PRIRA " is too short", m->start);
+		return err_set(e, ERR_BADDATA, "the file mapped at %" PRIRA " is too short",
+			       m->start);
 	return 0;
 }
 
@@ -102,7 +103,8 @@ static int try_map(struct target *t, const struct map *m, struct err *e)
 	t->image = img;
 	snprintf(t->image_base, sizeof(t->image_base), "%s", name);
 	return image_bias(img, &t->maps, m->dev_major, m->dev_minor, m->inode, &t->bias, e) == 0
-		   ? 1 : -1;
+		   ? 1
+		   : -1;
 }
 
 /* All executable files that are mapped, those with "ruby" in their name first. */
@@ -156,8 +158,8 @@ static int find_code(struct target *t, struct err *e)
 	t->layout = ruby_layout_find(t->version.num);
 	if (t->layout == NULL)
 		return err_set(e, ERR_UNSUPPORTED,
-			       "%d: runs Ruby %s, whose structures this memprof does not know", t->pid,
-			       t->version.text);
+			       "%d: runs Ruby %s, whose structures this memprof does not know",
+			       t->pid, t->version.text);
 	if (text_create(t->image, t->arch, &t->text, e) == -1 ||
 	    ruby_code_derive(t->text, &t->code, e) == -1)
 		return -1;
@@ -256,7 +258,8 @@ int target_check_sites(const struct target *t, struct err *e)
 		if (memcmp(seen, s->old, s->len) != 0) {
 			err_set(e, ERR_BUSY, "%d: its code at %" PRIRA " differs from the file's",
 				t->pid, t->bias + s->addr);
-			return err_remedy(e, "is another tool (a debugger, a probe) at work there?");
+			return err_remedy(e,
+					  "is another tool (a debugger, a probe) at work there?");
 		}
 	}
 	return 0;

@@ -7,6 +7,7 @@
 
 #include "elf/maps.h"
 #include "mem/mem_fd.h"
+#include "proc/poke.h"
 #include "proc/rcall.h"
 #include "proc/tracee.h"
 

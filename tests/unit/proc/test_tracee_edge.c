@@ -65,7 +65,7 @@ static bool hold_with_death(struct victim *v, int when, struct err *e)
 	STEP(RCALL(&rc, "getpid", SYS_getpid, &got, e, 0));
 	STEP(tracee_stop_all(&t, 500, e));
 	STEP(tracee_nudge(&t, t.n - 1, e));
-	STEP(tracee_poke_word(&t, (raddr_t)(uintptr_t)nothing, nothing, nothing, e));
+	STEP(poke_word(&t, (raddr_t)(uintptr_t)nothing, nothing, nothing, e));
 	STEP(rcall_end(&rc, e));
 #undef STEP
 	tracee_deinit(&t);
@@ -350,15 +350,15 @@ START_TEST(poke_verifies)
 	victim_start(&v, body_two, sizeof(struct page));
 	tracee_init(&t, v.pid, arch_native());
 	OK(tracee_stop_all(&t, 1000, &e));
-	ck_assert_int_eq(tracee_poke_word(&t, at + 1, (const uint8_t *)"BCDEFGHx",
+	ck_assert_int_eq(poke_word(&t, at + 1, (const uint8_t *)"BCDEFGHx",
 					  (const uint8_t *)"12345678", &e), -1);
 	ck_assert_int_eq(e.code, ERR_CHANGED);
 	read_poked(&v, got);
 	ck_assert_str_eq(got, "ABCDEFGHIJKLMNO");
-	OK(tracee_poke_word(&t, at + 1, (const uint8_t *)"BCDEFGHI", (const uint8_t *)"12345678", &e));
+	OK(poke_word(&t, at + 1, (const uint8_t *)"BCDEFGHI", (const uint8_t *)"12345678", &e));
 	read_poked(&v, got);
 	ck_assert_str_eq(got, "A12345678JKLMNO");
-	ck_assert_int_eq(tracee_poke_word(&t, 0x10000, nothing, nothing, &e), -1);
+	ck_assert_int_eq(poke_word(&t, 0x10000, nothing, nothing, &e), -1);
 	ck_assert_int_eq(e.code, ERR_FAULT);
 	tracee_deinit(&t);
 	ck_assert_int_eq(memcmp(poked, "ABCDEFGHIJKLMNO", 16), 0);
