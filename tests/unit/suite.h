@@ -12,7 +12,7 @@
 		const TTest *tests[] = {__VA_ARGS__};                                              \
 		Suite *s = suite_create(name);                                                     \
 		TCase *tc = tcase_create(name);                                                    \
-		tcase_set_timeout(tc, 60);                                                         \
+		tcase_set_timeout(tc, 300);                                                        \
 		for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++)                      \
 			tcase_add_test(tc, tests[i]);                                              \
 		suite_add_tcase(s, tc);                                                            \

@@ -165,7 +165,7 @@ int main(void)
 	SRunner *sr = srunner_create(s);
 	int failed;
 
-	tcase_set_timeout(tc, 60);
+	tcase_set_timeout(tc, 300);
 	suite_add_tcase(s, tc);
 	tcase_add_loop_test(tc, forms, 0, sizeof(rows) / sizeof(rows[0]));
 	tcase_add_test(tc, reach);

@@ -239,7 +239,7 @@ int main(void)
 	SRunner *sr = srunner_create(s);
 	int fd = libruby_open(), failed;
 
-	tcase_set_timeout(tc, 60);
+	tcase_set_timeout(tc, 300);
 	suite_add_tcase(s, tc);
 	for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++)
 		tcase_add_test(tc, tests[i]);

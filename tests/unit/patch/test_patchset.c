@@ -157,7 +157,7 @@ int main(void)
 	tcase_add_test(tc, apply_to_nowhere);
 	tcase_add_test(tc, revert_leaves_foreign_words);
 	tcase_add_test(tc, target_gone);
-	tcase_set_timeout(tc, 30);
+	tcase_set_timeout(tc, 300);
 	suite_add_tcase(s, tc);
 	SRunner *sr = srunner_create(s);
 	srunner_run_all(sr, CK_NORMAL);

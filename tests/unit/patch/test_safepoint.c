@@ -247,7 +247,7 @@ int main(void)
 	tcase_add_test(tc, many_decoys);
 	tcase_add_test(tc, stack_unknown_to_the_maps);
 	tcase_add_loop_test(tc, live_handler, 0, 2);
-	tcase_set_timeout(tc, 30);
+	tcase_set_timeout(tc, 300);
 	suite_add_tcase(s, tc);
 	SRunner *sr = srunner_create(s);
 	srunner_run_all(sr, CK_NORMAL);

@@ -123,7 +123,7 @@ int main(void)
 
 	tcase_add_loop_test(tc, undo_waits_for_the_handler, 0, 2);
 	tcase_add_loop_test(tc, plant_waits_for_the_handler, 0, 2);
-	tcase_set_timeout(tc, 60);
+	tcase_set_timeout(tc, 300);
 	suite_add_tcase(s, tc);
 	SRunner *sr = srunner_create(s);
 	srunner_run_all(sr, CK_NORMAL);

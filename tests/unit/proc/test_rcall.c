@@ -272,7 +272,7 @@ int main(void)
 	Suite *s = suite_create("rcall");
 	TCase *tc = tcase_create("rcall");
 
-	tcase_set_timeout(tc, 60);
+	tcase_set_timeout(tc, 300);
 	tcase_add_loop_test(tc, each_kind_of_thread, 0, W_KINDS);
 	tcase_add_loop_test(tc, deadlines_are_kept, 0, 2);
 	tcase_add_test(tc, no_signal_is_lost);

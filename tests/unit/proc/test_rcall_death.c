@@ -138,7 +138,7 @@ int main(void)
 	Suite *s = suite_create("rcall_death");
 	TCase *tc = tcase_create("rcall_death");
 
-	tcase_set_timeout(tc, 100);
+	tcase_set_timeout(tc, 300);
 	tcase_add_loop_test(tc, killed_anywhere, 0, W_KINDS);
 	tcase_add_test(tc, killed_after_an_earlier_stop);
 	suite_add_tcase(s, tc);

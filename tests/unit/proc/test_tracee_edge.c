@@ -373,7 +373,7 @@ int main(void)
 	Suite *s = suite_create("tracee_edge");
 	TCase *tc = tcase_create("tracee_edge");
 
-	tcase_set_timeout(tc, 30);
+	tcase_set_timeout(tc, 300);
 	tcase_add_loop_test(tc, death_at_each_step, 0, 8);
 	tcase_add_test(tc, exit_while_being_stopped);
 	tcase_add_test(tc, one_thread_is_traced);
