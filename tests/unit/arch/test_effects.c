@@ -59,7 +59,7 @@ extern const uint8_t effects_list[];
 /* Load all registers but rsp and the flags from *s, call code, store them. Vector registers and the
  * FPU always start the same. */
 void effects_run(struct state *s, const void *code);
-__asm__(".text\n"
+__asm__(".pushsection .text\n"
 	"effects_run:\n"
 	"	push %rbx; push %rbp; push %r12; push %r13; push %r14; push %r15\n"
 	"	push %rdi; push %rsi\n"
@@ -80,7 +80,7 @@ __asm__(".text\n"
 	"	pop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx\n"
 	"	ret\n"
 	"1:	.double 1.5, -2.25\n"
-	"2:	.double 4e9, 1.5\n");
+	"2:	.double 4e9, 1.5\n.popsection\n");
 
 /* An instruction as the CPU and as the decoder see it. */
 struct subject {

@@ -31,20 +31,20 @@ struct {
 } agent_saw;
 
 void agent_entry(void);
-__asm__(".text\n"
+__asm__(".pushsection .text\n"
 	"agent_entry:\n"
 	"	mov %rdi,8+agent_saw(%rip); mov %rsi,16+agent_saw(%rip)\n"
 	"	incq agent_saw(%rip)\n"
 	"	mov thunk_mark(%rip),%rdi; mov (%rdi),%rdi; mov %rdi,24+agent_saw(%rip)\n"
 	"	mov $0xdead,%edi; mov $0xbeef,%esi\n"
 	"	push 32+agent_saw(%rip); popfq\n"
-	"	ret\n");
+	"	ret\n.popsection\n");
 
 /* The word that the displaced instruction marks. */
 uint64_t *thunk_mark;
 
 void thunk_call(struct run *run, const void *code);
-__asm__(".text\n"
+__asm__(".pushsection .text\n"
 	"thunk_call:\n"
 	"	push %rbx; push %rbp; push %r12; push %r13; push %r14; push %r15\n"
 	"	push %rdi; push %rsi\n"
@@ -66,7 +66,7 @@ __asm__(".text\n"
 	"	add $136,%rdi; lea -136(%rsp),%rsi; mov $16,%ecx; rep movsq\n"
 	"	pop %rsi; pop %rdi\n"
 	"	pop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx\n"
-	"	ret\n");
+	"	ret\n.popsection\n");
 
 enum { SITE_OFF = 64, THUNK_OFF = 4096, MARK_OFF = 8192, ROOM = 3 * 4096 };
 

@@ -171,7 +171,7 @@ struct call {
 _Static_assert(offsetof(struct call, flags) == 128 && offsetof(struct call, xmm) == 136, "asm");
 
 void agent_call(struct call *c, const void *entry);
-__asm__(".text\n"
+__asm__(".pushsection .text\n"
 	"agent_call:\n"
 	"	push %rbx; push %rbp; push %r12; push %r13; push %r14; push %r15\n"
 	"	push %rsi; push %rdi\n"
@@ -197,7 +197,7 @@ __asm__(".text\n"
 	"	xmms xstore\n"
 	"	pop %rdi; pop %rsi\n"
 	"	pop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx\n"
-	"	ret\n");
+	"	ret\n.popsection\n");
 
 /* Call a door with the object (and destination), every register full of its own pattern; all of
  * them have to come back. */

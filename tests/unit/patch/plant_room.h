@@ -41,7 +41,7 @@ _Static_assert(offsetof(struct counter, one) == 0x18 && offsetof(struct counter,
 void run_one(atomic_int *quit, const void *object, struct counter *c);
 void run_two(atomic_int *quit, const void *object, struct counter *c);
 extern const uint8_t site_one[], site_two[];
-__asm__(".text\n"
+__asm__(".pushsection .text\n"
 	".balign 64\n"
 	"run_one:\n"
 	"site_one:\n"
@@ -59,7 +59,7 @@ __asm__(".text\n"
 	"	cmp %r8,0x20(%rdx); je 2f\n"
 	"	movl $1,4(%rdx)\n"
 	"2:	cmpl $0,(%rdi); je 1b\n"
-	"	ret\n");
+	"	ret\n.popsection\n");
 
 /* The agent's world: a heap of one object, no Ruby thread. */
 static uint64_t room_object[8], room_heap_lo, room_heap_hi, room_gc, room_no_ec;

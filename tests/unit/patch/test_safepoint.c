@@ -157,11 +157,11 @@ END_TEST
 
 void interrupted_here(volatile int *flag);
 extern const uint8_t interrupted_end[];
-__asm__(".text\n"
+__asm__(".pushsection .text\n"
 	"interrupted_here:\n"
 	"1:	cmpl $0,(%rdi); je 1b\n"
 	"	ret\n"
-	"interrupted_end:\n");
+	"interrupted_end:\n.popsection\n");
 
 struct page {
 	volatile int leave_handler, leave_code;

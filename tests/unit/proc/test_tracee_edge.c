@@ -259,7 +259,7 @@ END_TEST
 extern const uint8_t spin_lo[], spin_hi[];
 void spin_in_and_out(atomic_int *quit);
 /* Some ten microseconds inside [spin_lo, spin_hi), a hundred outside, in turns. */
-__asm__(".text\n"
+__asm__(".pushsection .text\n"
 	"spin_in_and_out:\n"
 	"	mov $20000,%eax\n"
 	"spin_lo:\n"
@@ -268,7 +268,7 @@ __asm__(".text\n"
 	"	mov $200000,%eax\n"
 	"2:	dec %eax; jnz 2b\n"
 	"	cmpl $0,(%rdi); je spin_in_and_out\n"
-	"	ret\n");
+	"	ret\n.popsection\n");
 
 static void body_spin(struct victim *v)
 {

@@ -68,7 +68,7 @@ __attribute__((noinline)) static uint64_t work_sum(unsigned steps)
 /* A leaf that keeps sixteen words in its red zone and direction flag set, for `spins` rounds.
  * Returns their sum and the flag: 136 + 1. */
 uint64_t work_red_zone(uint64_t spins);
-__asm__(".text\n"
+__asm__(".pushsection .text\n"
 	"work_red_zone:\n"
 	"	mov $16,%ecx\n"
 	"1:	mov %rcx,%rax; neg %rax; mov %rcx,(%rsp,%rax,8); dec %ecx; jnz 1b\n"
@@ -78,7 +78,7 @@ __asm__(".text\n"
 	"3:	mov %rcx,%rdx; neg %rdx; add (%rsp,%rdx,8),%rax; dec %ecx; jnz 3b\n"
 	"	pushfq; pop %rdx; cld\n"
 	"	shr $10,%edx; and $1,%edx; add %rdx,%rax\n"
-	"	ret\n");
+	"	ret\n.popsection\n");
 
 /* Upper halves of vector registers across a spin; 0 when they came through. */
 __attribute__((target("avx"))) static int work_avx(uint64_t spins)
