@@ -6,12 +6,14 @@
 #include "proc/shm.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <sys/stat.h>
 
 enum { LEN = 1 << 20 };
 
 struct page {
+	atomic_int ready; /* the swapper knows which number ours will get */
 	char file[64]; /* read-only for the victim */
 	atomic_int swapped;
 };
@@ -89,6 +91,7 @@ static void *swap(void *arg)
 	int evil = open(p->file, O_RDONLY), next = dup(evil);
 
 	close(next);
+	p->ready = 1;
 	for (;;) {
 		if (fcntl(next, F_GET_SEALS) != -1 && dup2(evil, next) == next) {
 			p->swapped++;
@@ -105,6 +108,8 @@ static void body_hostile(struct victim *v)
 	victim_say(v, 'r');
 	victim_hear(v);
 	pthread_create(&th, NULL, swap, v);
+	while (!((struct page *)v->page)->ready)
+		sched_yield();
 	victim_say(v, 'g');
 	pause();
 }
